@@ -1,0 +1,107 @@
+"""Builds the compiled core; all that can be said declaratively is in pyproject.toml.
+
+Compiled is every src/ioring/_core/*.py that has a .pxd of the same name beside it. Environment variables:
+
+    IORING_DEBUG=1      assertions in the core (-DIORING_DEBUG)
+    IORING_SANITIZE=1   the address and undefined-behaviour sanitizers, and those assertions
+    CFLAGS              as usual; an -O in it decides the optimisation
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+CORE = Path("src/ioring/_core")
+DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": True,  # a local `count: cython.uint` is one; signatures and attributes are in the .pxd
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "auto_pickle": False,  # a ring and what hangs on it cannot be pickled, and Python then says so
+    "autotestdict": False,
+}
+
+
+def enabled(name):
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+SANITIZE = enabled("IORING_SANITIZE")
+DEBUG = SANITIZE or enabled("IORING_DEBUG")
+# Kinds of build never share a directory: object files do not tell which flags made them.
+BUILD = Path("build/sanitize" if SANITIZE else "build/debug" if DEBUG else "build/release")
+
+
+def core_extensions():
+    depends = ["setup.py", *map(str, sorted([*CORE.glob("*.h"), *CORE.glob("*.pxd")]))]
+    compile_args, link_args = ["-Wno-unused-function"], []
+    if DEBUG:
+        compile_args += ["-DIORING_DEBUG", "-UNDEBUG", "-g", "-O1"]
+    elif "-O" in os.environ.get("CFLAGS", ""):
+        compile_args += ["-g0"]
+    else:
+        compile_args += ["-O3", "-g0"]
+    if SANITIZE:
+        link_args = ["-fsanitize=address,undefined"]
+        compile_args += [*link_args, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    return [
+        Extension(
+            f"ioring._core.{pxd.stem}",
+            [str(pxd.with_suffix(".py"))],
+            depends=depends,
+            include_dirs=[str(CORE)],
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+        )
+        for pxd in sorted(CORE.glob("*.pxd"))
+        if pxd.with_suffix(".py").exists()
+    ]
+
+
+class BuildPy(build_py):
+    def run(self):
+        # setuptools never takes away what an earlier build left, so a deleted module would stay in every later wheel.
+        # Compiled modules that still have a source are kept: they save compiling.
+        compiled = {extension.name.rpartition(".")[2] for extension in self.distribution.ext_modules}
+        for file in Path(self.build_lib).rglob("*"):
+            if file.is_file() and not (file.suffix == ".so" and file.name.partition(".")[0] in compiled):
+                file.unlink()
+        super().run()
+
+
+class BuildExt(build_ext):
+    def run(self):
+        # Here and not in setup(): reading metadata and making an sdist then need neither the compiler nor its time.
+        from Cython import __version__ as cython_version
+        from Cython.Build import cythonize
+
+        c_dir = Path("build") / f"cython-{cython_version}"
+        # Cython looks at the age of the sources only; the directives above may have changed too.
+        newest = Path("setup.py").stat().st_mtime
+        stale = any(c_file.stat().st_mtime < newest for c_file in c_dir.rglob("*.c"))
+        made = cythonize(
+            self.extensions,
+            build_dir=str(c_dir),
+            compiler_directives=DIRECTIVES,
+            nthreads=os.cpu_count() or 1,
+            force=stale,
+            quiet=True,
+        )
+        sources = {extension.name: extension.sources for extension in made}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+        self.parallel = self.parallel or os.cpu_count()
+        super().run()
+
+
+if __name__ == "__main__":  # the processes that run Cython may import this file again
+    setup(
+        ext_modules=core_extensions(),
+        cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
+        options={"build": {"build_base": str(BUILD)}},
+    )

@@ -1,0 +1,100 @@
+"""Socket addresses between Python's form and the kernel's ``struct sockaddr``. Nothing here looks up names."""
+
+import os
+import socket
+import struct
+
+STORAGE_SIZE = 128
+"""sizeof(struct sockaddr_storage)."""
+
+
+def encode(address):
+    """The bytes of a ``struct sockaddr``.
+
+    Parameters:
+        address: ``(host, port)`` with a numeric IPv4 or IPv6 host, ``(host, port, flowinfo, scope_id)``, a path (str,
+            bytes or PathLike) of a Unix socket, where a leading NUL means an abstract name; or ``SockAddr``.
+
+    Raises:
+        ValueError: not such an address; a host name, which has to be looked up first.
+    """
+    if isinstance(address, SockAddr):
+        return bytes(address[: address.length])
+    if isinstance(address, (str, bytes, os.PathLike)):
+        path = os.fsencode(address)
+        if len(path) > 107:
+            raise ValueError(f"a Unix socket's path has at most 107 bytes, not {len(path)}")
+        if b"\0" in path[1:] and path[:1] != b"\0":
+            raise ValueError("a Unix socket's path must not contain a NUL character")
+        # A path ends with a NUL; an abstract name is as long as the address says.
+        return struct.pack("=H", socket.AF_UNIX) + path + (b"" if path[:1] == b"\0" else b"\0")
+    if not isinstance(address, tuple) or not 2 <= len(address) <= 4:
+        raise ValueError(f"an address is (host, port), an IPv6 (host, port, flowinfo, scope_id), or a path: {address!r}")
+    host, port, *rest = address
+    if not isinstance(host, str):
+        raise TypeError(f"a host is a str with a numeric address, not {type(host).__name__}")
+    if not isinstance(port, int):
+        raise TypeError(f"a port is an int, not {type(port).__name__}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"a port is between 0 and 65535, not {port}")
+    if not rest:
+        try:
+            return struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton(_v4(host)))
+        except OSError:
+            pass
+    flow, scope = (rest + [0, 0])[:2]
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, host)
+    except OSError:
+        raise ValueError(f"{host!r} is not a numeric address: look it up first, by socket.getaddrinfo()") from None
+    return struct.pack("=H", socket.AF_INET6) + struct.pack(">HI16s", port, flow, packed) + struct.pack("=I", scope)
+
+
+def _v4(host):
+    socket.inet_pton(socket.AF_INET, host)  # strict, unlike inet_aton
+    return host
+
+
+def decode(data):
+    """Python's form of a ``struct sockaddr``: a tuple, a path, or the bytes themselves for a family not known here."""
+    if len(data) < 2:
+        return None
+    (family,) = struct.unpack_from("=H", data)
+    if family == socket.AF_INET and len(data) >= 8:
+        port, host = struct.unpack_from(">H4s", data, 2)
+        return socket.inet_ntop(socket.AF_INET, host), port
+    if family == socket.AF_INET6 and len(data) >= 28:
+        port, flow, host = struct.unpack_from(">HI16s", data, 2)
+        (scope,) = struct.unpack_from("=I", data, 24)
+        return socket.inet_ntop(socket.AF_INET6, host), port, flow, scope
+    if family == socket.AF_UNIX:
+        path = bytes(data[2:])
+        if path[:1] == b"\0":
+            return path if len(path) > 1 else ""
+        return os.fsdecode(path.split(b"\0", 1)[0])
+    return bytes(data)
+
+
+class SockAddr(bytearray):
+    """Room for an address that the kernel writes (``struct sockaddr_storage`` and its length).
+
+    Give it to ``Sqe.prep_accept`` and read ``address`` after the completion.
+    """
+
+    def __init__(self):
+        super().__init__(STORAGE_SIZE + 4)
+        self.reset()
+
+    def reset(self):
+        """Says that the whole room is free: done by each ``prep_*`` call that takes the object."""
+        struct.pack_into("=I", self, STORAGE_SIZE, STORAGE_SIZE)
+
+    @property
+    def length(self):
+        """Bytes of the address."""
+        return min(struct.unpack_from("=I", self, STORAGE_SIZE)[0], STORAGE_SIZE)
+
+    @property
+    def address(self):
+        """The address in Python's form, as ``socket.accept`` gives it; ``None`` when there is none."""
+        return decode(bytes(self[: self.length])) if self[0:2] != b"\0\0" else None

@@ -1,0 +1,4 @@
+cimport cython
+@cython.final
+cdef class Direct:
+    cdef readonly unsigned slot

@@ -1,0 +1,54 @@
+from ioring._core.uring cimport *
+
+
+cdef class Op:
+    # Who it belongs to. `table` is borrowed and NULL once the final completion was taken.
+    cdef void *table
+    cdef readonly uint64_t token
+    cdef uint64_t position
+    cdef public object user_data
+
+    # What the ring has to do at a completion; MARK_* below.
+    cdef uint8_t marks
+    cdef uint8_t opcode
+    cdef uint16_t buffer_group_id
+
+    cdef int completed(self, int32_t res, uint32_t flags) except -1
+    cdef int discarded(self, int32_t res, uint32_t flags) except -1
+    cdef void release(self) noexcept
+
+
+cdef class OpTable:
+    cdef uring u
+    cdef int state
+    cdef unsigned files
+
+    # What is in flight, by index; None where nothing is, with the index among the spare ones.
+    cdef list ops
+    cdef list spare
+    cdef uint64_t generation
+    cdef readonly unsigned in_flight
+
+    # Whether an SQE ever asked for CQE_SKIP_SUCCESS; memory given by prep_provide_buffers, by group and id.
+    cdef bint skipping
+    cdef dict provided
+
+    cdef int check(self) except -1
+    cdef int add(self, Op op) except -1
+    cdef Op find(self, uint64_t token)
+    cdef int remove(self, Op op) except -1
+    cdef uint64_t token_of(self, object target) except? 0
+
+
+cdef enum:
+    MARK_HOOK = 1          # completed() wants every completion
+    MARK_SKIP = 2          # successes are not shown: IOSQE_CQE_SKIP_SUCCESS
+    MARK_SELECT = 4        # a buffer of a group may be in use
+    MARK_BUNDLE = 8        # one completion may span several buffers
+    MARK_DESCRIPTOR = 16   # a result >= 0 is a new descriptor of the process
+
+cdef enum:
+    STATE_NEW = 0
+    STATE_OPEN = 1
+    STATE_CLOSING = 2
+    STATE_CLOSED = 3

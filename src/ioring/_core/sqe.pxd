@@ -1,0 +1,12 @@
+cimport cython
+from ioring._core.sqe_sockets cimport *
+
+
+@cython.final
+cdef class Sqe(SocketSqe):
+    cdef object rewritten
+
+    cdef int put_target(self, int opcode, object target, object flags) except -1
+    cdef int put_poll(self, object fd, object poll_mask, bint multishot) except -1
+    cdef int put_message_to(self, object fd, object nbytes, object data, object flags, object cqe_flags) except -1
+    cdef int put_futex(self, int opcode, object futex, object val, object mask, object futex_flags, object flags) except -1

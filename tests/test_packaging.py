@@ -1,0 +1,87 @@
+"""The source distribution builds, a wheel builds from it, and both hold what a user needs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import ioring
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "src/ioring/_core"
+COMPILED = sorted(pxd.stem for pxd in CORE.glob("*.pxd") if pxd.with_suffix(".py").exists())
+
+pytestmark = [pytest.mark.no_sanitizer, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """File names in (the sdist, the wheel that was built from it)."""
+    tree = tmp_path_factory.mktemp("packaging") / "tree"
+    # A copy, since a build writes into the tree it builds; without what earlier builds wrote.
+    unwanted = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, tree, ignore=unwanted)
+    # -O0: what the compiler makes of it is not looked at here, and it is much the fastest.
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", tree],
+        env={**os.environ, "CFLAGS": "-O0"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    [sdist] = tree.glob("dist/*.tar.gz")
+    [wheel] = tree.glob("dist/*.whl")
+    with tarfile.open(sdist) as tar, zipfile.ZipFile(wheel) as archive:
+        source_names = {name.partition("/")[2] for name in tar.getnames()}
+        return source_names, set(archive.namelist())
+
+
+def tracked_sources():
+    for path in (ROOT / "src/ioring").rglob("*"):
+        if path.suffix in (".py", ".pyi", ".pxd", ".h") or path.name == "py.typed":
+            yield path.relative_to(ROOT).as_posix()
+
+
+def test_sdist_holds_sources_and_tests(distributions):
+    names, _ = distributions
+    wanted = {*tracked_sources(), "LICENSE", "pyproject.toml", "setup.py", "tests/conftest.py"}
+    assert wanted <= names
+
+
+def test_sdist_holds_nothing_that_was_built(distributions):
+    names, _ = distributions
+    assert not [name for name in names if name.startswith(("build", "dist", ".")) or name.endswith((".c", ".so"))]
+
+
+def test_wheel_holds_sources_and_compiled_modules(distributions):
+    _, names = distributions
+    wanted = {name.removeprefix("src/") for name in tracked_sources()}
+    assert wanted <= names
+    assert sorted(name.split("/")[-1].split(".")[0] for name in names if name.endswith(".so")) == COMPILED
+
+
+def test_wheel_holds_nothing_else(distributions):
+    _, names = distributions
+    kinds = (".py", ".pyi", ".pxd", ".h", ".so", "py.typed")
+    assert not [name for name in names if not name.endswith(kinds) and ".dist-info/" not in name]
+
+
+def test_compiled_modules_are_what_gets_imported():
+    for name in COMPILED:
+        module = __import__(f"ioring._core.{name}", fromlist=["x"])
+        assert module.__file__.endswith(".so"), name
+
+
+def test_version_has_one_source():
+    assert metadata.version("ioring") == ioring.__version__
+
+
+def test_library_needs_no_other_package():
+    assert not [line for line in metadata.requires("ioring") if "extra ==" not in line]
