@@ -21,9 +21,12 @@ DIRECTIVES = {
     "boundscheck": False,
     "wraparound": False,
     "initializedcheck": False,
-    "cdivision": True,
+    "cdivision": False,  # % and // mean what they mean in Python
     "auto_pickle": False,  # a ring and what hangs on it cannot be pickled, and Python then says so
     "autotestdict": False,
+    "binding": False,  # plain method descriptors: the interpreter calls them faster
+    "embedsignature": True,
+    "embedsignature.format": "clinic",  # the signature that inspect and help() show
 }
 
 

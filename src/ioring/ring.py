@@ -8,13 +8,10 @@ import array
 import ctypes
 import errno
 import operator
-import os
 import struct
 
-from ioring import features as _features
 from ioring._core.buffers import BufferRing
 from ioring._core.constants import (
-    BUFFER_RING_ENTRIES_MAX,
     ENTRIES_MAX,
     REGISTERED_BUFFERS_MAX,
     BufferRingFlags,
@@ -24,8 +21,10 @@ from ioring._core.constants import (
     RestrictionOp,
     SetupFlags,
 )
+from ioring._core.direct import Direct
 from ioring._core.errors import RegistrationError, RingUnavailable, SlotError, os_error
 from ioring._core.ring import RingCore, send_message
+from ioring.features import accepts_any_ring, explain
 
 _UNSUPPORTED = (
     SetupFlags.NO_MMAP | SetupFlags.REGISTERED_FD_ONLY | SetupFlags.CQE_MIXED | SetupFlags.SQE_MIXED
@@ -44,7 +43,13 @@ def _integer(value, name, low, high):
 
 
 def _descriptor(fd):
-    return fd if isinstance(fd, int) else fd.fileno()
+    if isinstance(fd, int):
+        return _integer(fd, "a file descriptor", -2, 0x7FFFFFFF)
+    try:
+        fileno = fd.fileno
+    except AttributeError:
+        raise TypeError(f"a descriptor is an int or an object with fileno(), not {type(fd).__name__}") from None
+    return fileno()
 
 
 def _address(buffer):
@@ -112,9 +117,9 @@ class Ring(RingCore):
         try:
             super().__init__(entries, int(flags), cq_entries or 0, cpu, idle, workers)
         except OSError as error:
-            if error.errno == errno.EINVAL and not _features.accepts_any_ring():
-                raise RingUnavailable(error.errno, _features.explain(error.errno)) from None
-            raise RingUnavailable(error.errno, _features.explain(error.errno, flags)) from None
+            if error.errno == errno.EINVAL and not accepts_any_ring():
+                raise RingUnavailable(error.errno, explain(error.errno)) from None
+            raise RingUnavailable(error.errno, explain(error.errno, flags)) from None
 
     @property
     def features(self):
@@ -330,7 +335,7 @@ class Ring(RingCore):
 
     def _memlock(self, result, what):
         if result == -errno.ENOMEM:
-            raise OSError(errno.ENOMEM, _features.explain(errno.ENOMEM), f"io_uring_register {what}")
+            raise OSError(errno.ENOMEM, explain(errno.ENOMEM), f"io_uring_register {what}")
         if result < 0:
             raise os_error(result, f"io_uring_register {what}")
         return result
@@ -516,7 +521,7 @@ class Ring(RingCore):
         """Cancels requests and waits until they are stopped (``io_uring_register_sync_cancel``, kernel 6.0).
 
         Parameters:
-            target: the request's ``Sqe``, or its token.
+            target: the request's ``Sqe``, or its ``token``.
             fd: with ``CancelFlags.FD``: the descriptor, or a ``Direct``.
             flags: ``CancelFlags``.
             op: with ``CancelFlags.OP`` (kernel 6.6): the ``Op``.
@@ -529,22 +534,24 @@ class Ring(RingCore):
             FileNotFoundError: nothing matches (ENOENT).
             TimeoutError: not stopped in time.
         """
-        flags = CancelFlags(flags)
-        slot = getattr(fd, "slot", None)
-        if slot is not None:
+        flags = CancelFlags(_integer(flags, "flags", 0, 0xFFFFFFFF))
+        if isinstance(fd, Direct):
             flags |= CancelFlags.FD_FIXED
-            fd = slot
-        elif fd != -1:
+            fd = fd.slot
+        else:
             fd = _descriptor(fd)
         seconds = nanoseconds = -1
         if timeout is not None:
-            if timeout < 0:
-                raise ValueError(f"timeout must not be negative: {timeout}")
+            if not 0 <= timeout <= 2**31:
+                raise ValueError(f"timeout must be between 0 and 2147483648 seconds, not {timeout}")
             seconds, nanoseconds = divmod(int(timeout * 1e9), 10**9)
-        token = getattr(target, "token", target) or 0
-        argument = bytearray(
-            struct.pack("=QiIqqB7x24x", _integer(token, "target", 0, 2**64 - 1), fd, flags, seconds, nanoseconds, op)
-        )
+        token = 0
+        if isinstance(target, int):
+            token = _integer(target, "target", 0, 2**64 - 1)
+        elif target is not None:
+            token = self._token_of(target)
+        op = _integer(op, "op", 0, 255)
+        argument = bytearray(struct.pack("=QiIqqB7x24x", token, fd, flags, seconds, nanoseconds, op))
         result = self._register(RegisterOp.SYNC_CANCEL, argument, 1)
         if result == -errno.ETIME:
             raise TimeoutError(errno.ETIMEDOUT, "the requests did not stop in time")

@@ -87,7 +87,10 @@ class OpenHow(bytearray):
     __slots__ = ()
 
     def __init__(self, flags=0, mode=0, resolve=0):
-        super().__init__(struct.pack("=QQQ", *map(operator.index, (flags, mode, resolve))))
+        for name, value in (("flags", flags), ("mode", mode), ("resolve", resolve)):
+            if not 0 <= operator.index(value) < 2**64:
+                raise ValueError(f"{name} must not be negative, nor above 64 bits: {value}")
+        super().__init__(struct.pack("=QQQ", flags, mode, resolve))
 
 
 class EpollEvents(bytearray):

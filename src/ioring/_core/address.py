@@ -43,6 +43,8 @@ def encode(address):
         except OSError:
             pass
     flow, scope = (rest + [0, 0])[:2]
+    if not (isinstance(flow, int) and isinstance(scope, int) and 0 <= flow < 2**20 and 0 <= scope < 2**32):
+        raise ValueError(f"flowinfo is between 0 and 1048575, scope_id between 0 and 4294967295: {flow!r}, {scope!r}")
     try:
         packed = socket.inet_pton(socket.AF_INET6, host)
     except OSError:

@@ -33,4 +33,5 @@ cdef class BufferRing:
     cdef list take(self, unsigned bid, int32_t res, bint bundle, bint more)
     cdef void hand_out(self, unsigned bid) noexcept
     cdef int check_bid(self, object bid) except -1
+    cdef int check_held(self, object bid) except -1
     cdef list segments_of(self, Cqe cqe)

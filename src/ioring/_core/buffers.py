@@ -71,8 +71,6 @@ class BufferRing:
             self.memory = mmap.mmap(-1, self.offset + count * length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, OverflowError, ValueError) as error:
             raise MemoryError(f"no memory for {count} buffers of {length} bytes") from error
-        # The kernel pins the entries: a child must not make them copy-on-write.
-        self.memory.madvise(mmap.MADV_DONTFORK)
         PyObject_GetBuffer(self.memory, cython.address(self.exported), PyBUF_WRITABLE)
         self.ring = cython.cast(buf_p, self.exported.buf)
         self.buffers = cython.cast(cython.p_char, self.exported.buf) + self.offset
@@ -140,6 +138,12 @@ class BufferRing:
             raise ValueError(f"buffer id must be between 0 and {self.entries - 1}, not {number}")
         return number
 
+    def check_held(self, bid):
+        number: cython.int = self.check_bid(bid)
+        if self.holder[number] != BY_PROGRAM:
+            raise ValueError(f"buffer {number} is with the kernel: only a buffer that a completion gave can be added")
+        return number
+
     def add(self, bid):
         """Puts a buffer back behind those already added; the kernel sees it after ``advance``.
 
@@ -148,9 +152,7 @@ class BufferRing:
         Raises:
             ValueError: the id is out of range, or the buffer is not the program's to give.
         """
-        number: cython.uint = self.check_bid(bid)
-        if self.holder[number] != BY_PROGRAM:
-            raise ValueError(f"buffer {number} is with the kernel: only a buffer that a completion gave can be added")
+        number: cython.uint = self.check_held(bid)
         if self.group is None:  # it goes into the ring at the next registration
             self.holder[number] = BY_KERNEL
             self.available += 1
@@ -184,6 +186,8 @@ class BufferRing:
             segments = self.segments_of(what)
             if what.buffer_more:
                 segments = segments[: len(segments) - 1]
+            for bid, _, _ in segments:
+                self.check_held(bid)
             for bid, _, _ in segments:
                 self.add(bid)
         self.show(self.added)
@@ -229,11 +233,11 @@ class BufferRing:
             self.available -= 1
 
     def segments_of(self, cqe):
-        if cqe.source is not self:
+        if cqe.additional is None or cqe.additional.source is not self:
             raise ValueError("the completion has no buffer of this group")
-        if cqe.segments is not None:
-            return cqe.segments
-        return [(cqe.flags >> URING_CQE_BUFFER_SHIFT, 0, max(cqe.res, 0))]
+        if cqe.additional.segments is not None:
+            return cqe.additional.segments
+        return [(cqe.flags >> URING_CQE_BUFFER_SHIFT, 0, max(cqe.number, 0))]
 
     def views(self, cqe):
         """The bytes of a completion where they lie: a list of memoryviews, one per buffer.

@@ -4,18 +4,22 @@ from ioring._core.uring cimport *
 
 
 @cython.final
-@cython.freelist(256)
-cdef class Cqe:
-    cdef readonly int32_t res
-    cdef readonly uint32_t flags
-    cdef readonly object user_data
-    cdef readonly tuple extra
-
-    # Where the bytes are, when a buffer ring gave the buffer.
+cdef class Additional:
+    # What few completions have: a CQE32's further words; the buffer ring that received, and where
+    # the bytes are; a pipe's descriptors.
+    cdef tuple extra
     cdef object source
     cdef list segments
+    cdef tuple pipe
+
+
+@cython.final
+cdef class Cqe:
+    cdef int32_t number
+    cdef readonly uint32_t flags
+    cdef object user_data  # this and res stand behind flags: that is how their offsets are found
+    cdef object res
     cdef int16_t opcode
     cdef bint descriptor
+    cdef Additional additional
 
-
-cdef Cqe new_cqe(int32_t res, uint32_t flags, object user_data, int16_t opcode)

@@ -1,9 +1,14 @@
 """The completion queue entry: an immutable copy of what the kernel said."""
 
 import cython
+from cython.cimports.ioring._core.member import ioring_add_member
 
 from ioring._core.constants import CqeFlags
 from ioring._core.errors import operation_name, os_error
+
+
+class Additional:
+    """What is kept for the few completions that have it."""
 
 
 class Cqe:
@@ -15,12 +20,15 @@ class Cqe:
         ``CqeFlags`` as an int.
     ``user_data``
         The object that the SQE carried. For a message from another ring (``prep_msg_ring``), its 64-bit int.
-    ``extra``
-        The two additional 64-bit words on a ring made with ``SetupFlags.CQE32``, else ``None``.
     """
 
     def __init__(self):
         raise TypeError("a Cqe comes from a ring: wait_cqe(), peek_cqe() or completions()")
+
+    @property
+    def extra(self):
+        """The two additional 64-bit words on a ring made with ``SetupFlags.CQE32``, else ``None``."""
+        return None if self.additional is None else self.additional.extra
 
     @property
     def more(self):
@@ -57,11 +65,11 @@ class Cqe:
         Raises:
             OSError: the subclass that belongs to the errno, with the operation's name in the place of a file name.
         """
-        if self.res >= 0:
+        if self.number >= 0:
             return self.res
         if self.flags & URING_CQE_F_NOTIF:
-            return cython.cast(cython.uint, self.res)
-        raise os_error(self.res, operation_name(self.opcode) if self.opcode >= 0 else "message")
+            return cython.cast(cython.uint, self.number)
+        raise os_error(self.number, operation_name(self.opcode) if self.opcode >= 0 else "message")
 
     def __repr__(self):
         flags = CqeFlags(self.flags & 0xFFFF)
@@ -69,10 +77,16 @@ class Cqe:
         return f"<Cqe res={self.res} flags={flags!r}{buffer} user_data={self.user_data!r}>"
 
 
-def new_cqe(res, flags, user_data, opcode):
+def _add_members():
     cqe: Cqe = Cqe.__new__(Cqe)
-    cqe.res = res
-    cqe.flags = flags
-    cqe.user_data = user_data
-    cqe.opcode = opcode
-    return cqe
+    offset: cython.Py_ssize_t = cython.cast(cython.p_char, cython.address(cqe.flags)) - cython.cast(
+        cython.p_char, cython.cast(cython.p_void, cqe)
+    )
+    ioring_add_member(Cqe, b"user_data", offset + 4, True, b"The object that the SQE carried.")
+    ioring_add_member(Cqe, b"res", offset + 12, True, b"The result as the kernel gave it: a negative errno for a failure.")
+    cqe.user_data, cqe.res = "user_data", 1000
+    if cython.cast(object, cqe).user_data is not cqe.user_data or cython.cast(object, cqe).res is not cqe.res:
+        raise ImportError("the compiler laid out Cqe in an unexpected way")
+
+
+_add_members()

@@ -5,8 +5,9 @@ from ioring._core.op cimport *
 cdef class Entry(Op):
     # The entry in the queue, which is the program's until it was submitted, and the copy that is being prepared.
     cdef sqe_p place
-    cdef uring_sqe sqe
+    cdef bint fresh
     cdef unsigned turn
+    cdef uring_sqe sqe
 
     # What the kernel may touch until the final completion.
     cdef object target
@@ -18,8 +19,10 @@ cdef class Entry(Op):
 
     cdef unsigned begin(self) except 0
     cdef int end(self, int opcode, unsigned turn) except -1
-    cdef int clear(self) except -1
+    cdef void clear(self) noexcept
     cdef void note_flags(self) noexcept
+    cdef int put_flag(self, unsigned flag, bint on) except -1
+    cdef bint has_flag(self, unsigned flag) except -1
     cdef int writable(self) except -1
     cdef int keep(self, object thing) except -1
     cdef int descriptor(self, object fd) except -1

@@ -28,6 +28,9 @@ from ioring._core.errors import RingError, SlotError, SqeSubmitted, operation_na
 
 IOV_MAX = cython.declare(cython.int, 1024)
 
+# What is submitted while the GIL is held copies at most this many bytes.
+LIGHT_LENGTH_MAX = cython.declare(cython.uint, 16384)
+
 
 def integer(value, name, low, high):
     """``value`` as an int within bounds, or an error that names the argument."""
@@ -77,12 +80,16 @@ class Entry(Op):
 
     def begin(self):
         self.writable()
-        if self.target is not None or self.kept is not None or self.holding:
-            self.clear()
-            self.release()
+        self.clear()
+        while self.marks & MARK_HELD:
+            self.marks &= ~cython.cast(cython.uchar, MARK_HELD)
+            self.release()  # may run anybody's code
             self.writable()
+            self.clear()
+        self.marks = 0
         memset(cython.address(self.sqe), 0, cython.sizeof(uring_sqe))
         self.fixed = 0
+        self.fresh = False
         self.turn += 1
         return self.turn
 
@@ -93,9 +100,11 @@ class Entry(Op):
         self.sqe.opcode = self.opcode = opcode
         self.sqe.flags |= self.fixed
         self.sqe.user_data = self.token
-        self.clear()
         memcpy(self.place, cython.address(self.sqe), cython.sizeof(uring_sqe))
-        self.note_flags()
+        if self.sqe.flags:
+            self.note_flags()
+        if self.sqe.len > LIGHT_LENGTH_MAX or not uring_op_is_light(opcode):
+            cython.cast(OpTable, self.table).heavy = True
         return 0
 
     def clear(self):
@@ -103,8 +112,7 @@ class Entry(Op):
         table: OpTable = cython.cast(OpTable, self.table)
         memset(self.place, 0, cython.sizeof(uring_sqe) << table.u.sqe_shift)
         self.place.user_data = self.token
-        self.marks = 0
-        return 0
+        self.opcode = 0
 
     def release(self):
         self.target = None
@@ -113,17 +121,15 @@ class Entry(Op):
             self.holding = False
             PyBuffer_Release(cython.address(self.memory))
 
-    def discarded(self, res, flags):
-        pipe: cython.p_int
-        if res >= 0 and self.marks & MARK_DESCRIPTOR and flags & URING_CQE_F_NOTIF == 0:
-            os.close(res)
-        elif res == 0 and self.opcode == URING_OP_PIPE and self.sqe.file_index == 0:
-            pipe = cython.cast(cython.p_int, cython.cast(cython.size_t, self.sqe.addr))
-            os.close(pipe[0])
-            os.close(pipe[1])
-        return 0
+    def pipe_ends(self):
+        ends: cython.p_int
+        if self.opcode != URING_OP_PIPE:
+            return None
+        ends = cython.cast(cython.p_int, cython.cast(cython.size_t, self.sqe.addr))
+        return ends[0], ends[1]
 
     def keep(self, thing):
+        self.marks |= MARK_HELD
         if self.kept is None:
             self.kept = [thing]
         else:
@@ -158,6 +164,7 @@ class Entry(Op):
         number = integer(method(), "fileno()", -1, 0x7FFFFFFF)
         if number < 0:
             raise ValueError(f"{fd!r} is closed")
+        self.marks |= MARK_HELD
         self.target = fd  # nobody closes it by dropping the last reference while the kernel works on it
         return number
 
@@ -207,6 +214,7 @@ class Entry(Op):
         except BufferError as error:
             raise TypeError(f"a {type(buf).__name__} will not do: {error}") from None
         self.holding = True
+        self.marks |= MARK_HELD
         length = self.memory.len
         if nbytes is not None:
             if integer(nbytes, "the length", 0, 0xFFFFFFFF) > length:
@@ -318,8 +326,9 @@ class Entry(Op):
             cython.cast(OpTable, self.table).skipping = True
         if flags & URING_SQE_BUFFER_SELECT:
             self.marks |= MARK_SELECT
+            self.buffer_group_id = self.place.buf_index
 
-    def _flag(self, flag, on):
+    def put_flag(self, flag, on):
         self.writable()
         if on:
             self.place.flags |= cython.cast(cython.uchar, flag)
@@ -327,7 +336,7 @@ class Entry(Op):
             self.place.flags &= ~cython.cast(cython.uchar, flag)
         self.note_flags()
 
-    def _has(self, flag):
+    def has_flag(self, flag):
         self.writable()
         return self.place.flags & cython.cast(cython.uchar, flag) != 0
 
@@ -344,47 +353,47 @@ class Entry(Op):
     @property
     def link(self):
         """Start the next SQE only when this one succeeded in full (``IOSQE_IO_LINK``)."""
-        return self._has(URING_SQE_IO_LINK)
+        return self.has_flag(URING_SQE_IO_LINK)
 
     @link.setter
     def link(self, on):
-        self._flag(URING_SQE_IO_LINK, on)
+        self.put_flag(URING_SQE_IO_LINK, on)
 
     @property
     def hardlink(self):
         """Start the next SQE when this one is done, whatever came of it (``IOSQE_IO_HARDLINK``)."""
-        return self._has(URING_SQE_IO_HARDLINK)
+        return self.has_flag(URING_SQE_IO_HARDLINK)
 
     @hardlink.setter
     def hardlink(self, on):
-        self._flag(URING_SQE_IO_HARDLINK, on)
+        self.put_flag(URING_SQE_IO_HARDLINK, on)
 
     @property
     def drain(self):
         """Start when everything submitted before is done (``IOSQE_IO_DRAIN``)."""
-        return self._has(URING_SQE_IO_DRAIN)
+        return self.has_flag(URING_SQE_IO_DRAIN)
 
     @drain.setter
     def drain(self, on):
-        self._flag(URING_SQE_IO_DRAIN, on)
+        self.put_flag(URING_SQE_IO_DRAIN, on)
 
     @property
     def always_async(self):
         """Give the request to a kernel worker at once (``IOSQE_ASYNC``): for what is known to block."""
-        return self._has(URING_SQE_ASYNC)
+        return self.has_flag(URING_SQE_ASYNC)
 
     @always_async.setter
     def always_async(self, on):
-        self._flag(URING_SQE_ASYNC, on)
+        self.put_flag(URING_SQE_ASYNC, on)
 
     @property
     def skip_success(self):
         """Show the completion only when it is an error (``IOSQE_CQE_SKIP_SUCCESS``)."""
-        return self._has(URING_SQE_CQE_SKIP_SUCCESS)
+        return self.has_flag(URING_SQE_CQE_SKIP_SUCCESS)
 
     @skip_success.setter
     def skip_success(self, on):
-        self._flag(URING_SQE_CQE_SKIP_SUCCESS, on)
+        self.put_flag(URING_SQE_CQE_SKIP_SUCCESS, on)
 
     @property
     def fixed_file(self):
@@ -392,13 +401,12 @@ class Entry(Op):
 
         Set by itself when a ``Direct`` is given; set it by hand after a ``prep_*`` call with a plain number.
         """
-        return self._has(URING_SQE_FIXED_FILE)
+        return self.has_flag(URING_SQE_FIXED_FILE)
 
     @fixed_file.setter
     def fixed_file(self, on):
-        self.writable()
-        self.fixed = URING_SQE_FIXED_FILE if on else 0
-        self._flag(URING_SQE_FIXED_FILE, on)
+        self.put_flag(URING_SQE_FIXED_FILE, on)
+        self.fixed = self.place.flags & URING_SQE_FIXED_FILE
 
     @property
     def buffer_group(self):
@@ -407,17 +415,14 @@ class Entry(Op):
         Setting it corresponds to ``io_uring_sqe_set_buf_group`` together with ``IOSQE_BUFFER_SELECT``; ``None``
         takes both back.
         """
-        return self.place.buf_index if self._has(URING_SQE_BUFFER_SELECT) else None
+        return self.place.buf_index if self.has_flag(URING_SQE_BUFFER_SELECT) else None
 
     @buffer_group.setter
     def buffer_group(self, group):
+        number: cython.uint = 0 if group is None else integer(group, "buffer_group", 0, 0xFFFF)
         self.writable()
-        if group is None:
-            self.place.buf_index = 0
-        else:
-            self.place.buf_index = integer(group, "buffer_group", 0, 0xFFFF)
-            self.buffer_group_id = self.place.buf_index
-        self._flag(URING_SQE_BUFFER_SELECT, group is not None)
+        self.place.buf_index = number
+        self.put_flag(URING_SQE_BUFFER_SELECT, group is not None)
 
     @property
     def buf_index(self):
@@ -427,8 +432,10 @@ class Entry(Op):
 
     @buf_index.setter
     def buf_index(self, index):
+        number: cython.uint = integer(index, "buf_index", 0, 0xFFFF)
         self.writable()
-        self.place.buf_index = integer(index, "buf_index", 0, 0xFFFF)
+        self.place.buf_index = number
+        self.note_flags()
 
     @property
     def ioprio(self):
@@ -454,8 +461,9 @@ class Entry(Op):
 
     @personality.setter
     def personality(self, value):
+        number: cython.uint = integer(value, "personality", 0, 0xFFFF)
         self.writable()
-        self.place.personality = integer(value, "personality", 0, 0xFFFF)
+        self.place.personality = number
 
     def __bytes__(self):
         """The 64 bytes of the entry (128 on a ring with ``SQE128``), as the kernel will read them."""

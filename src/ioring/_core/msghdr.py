@@ -15,8 +15,11 @@ def _pack_control(messages):
     data = bytearray()
     for level, kind, payload in messages:
         payload = bytes(payload)
+        for number in (level, kind):
+            if not -0x80000000 <= operator.index(number) <= 0x7FFFFFFF:
+                raise ValueError(f"a control message's level and type are C ints, not {number}")
         data += struct.pack("@Nii", 16 + len(payload), level, kind) + payload
-        data += bytes(-len(data) % 8)
+        data += bytes((8 - len(data) % 8) % 8)
     return data
 
 
@@ -29,7 +32,7 @@ def parse_control(data):
         if length < 16 or at + length > len(data):
             break
         messages.append((level, kind, bytes(data[at + 16 : at + length])))
-        at += length + (-length % 8)
+        at += (length + 7) // 8 * 8
     return messages
 
 
@@ -67,6 +70,9 @@ class MsgHdr:
         views = [memoryview(buf) for buf in buffers]
         if len(views) > 1024:
             raise ValueError(f"the kernel takes at most 1024 buffers in a vector, not {len(views)}")
+        if self.views is not None:  # made by the code that gave the buffers
+            raise RuntimeError("a MsgHdr is made once: requests may be using it")
+        self.views = views
         self.writable = True
         self.iovecs = PyBytes_FromStringAndSize(cython.NULL, len(views) * 16 or 16)
         words = cython.cast(cython.pointer(uint64_t), PyBytes_AS_STRING(self.iovecs))
@@ -87,7 +93,6 @@ class MsgHdr:
         # Nobody outside can reach, let alone resize, the two bytearrays.
         self.header.msg_name = PyByteArray_AS_STRING(self.name) if self.name else cython.NULL
         self.header.msg_control = PyByteArray_AS_STRING(self.ancillary) if self.ancillary else cython.NULL
-        self.views = views
         self.reset()
 
     def reset(self):

@@ -2,11 +2,12 @@ from ioring._core.uring cimport *
 
 
 cdef class Op:
-    # Who it belongs to. `table` is borrowed and NULL once the final completion was taken.
+    # Who it belongs to. `table` is borrowed, and NULL while nothing is in flight.
     cdef void *table
-    cdef readonly uint64_t token
     cdef uint64_t position
-    cdef public object user_data
+    cdef readonly uint64_t token
+    cdef object user_data  # behind token: that is how its offset is found
+    cdef unsigned index
 
     # What the ring has to do at a completion; MARK_* below.
     cdef uint8_t marks
@@ -14,7 +15,7 @@ cdef class Op:
     cdef uint16_t buffer_group_id
 
     cdef int completed(self, int32_t res, uint32_t flags) except -1
-    cdef int discarded(self, int32_t res, uint32_t flags) except -1
+    cdef tuple pipe_ends(self)
     cdef void release(self) noexcept
 
 
@@ -23,20 +24,21 @@ cdef class OpTable:
     cdef int state
     cdef unsigned files
 
-    # What is in flight, by index; None where nothing is, with the index among the spare ones.
+    # Every Op of this ring by index: in flight, or done and waiting to be used again.
     cdef list ops
-    cdef list spare
     cdef uint64_t generation
     cdef readonly unsigned in_flight
+
+    # Whether what is prepared may keep the kernel busy for long: then it is submitted without the GIL.
+    cdef bint heavy
 
     # Whether an SQE ever asked for CQE_SKIP_SUCCESS; memory given by prep_provide_buffers, by group and id.
     cdef bint skipping
     cdef dict provided
 
     cdef int check(self) except -1
-    cdef int add(self, Op op) except -1
+    cdef int place(self, Op op) except -1
     cdef Op find(self, uint64_t token)
-    cdef int remove(self, Op op) except -1
     cdef uint64_t token_of(self, object target) except? 0
 
 
@@ -46,6 +48,7 @@ cdef enum:
     MARK_SELECT = 4        # a buffer of a group may be in use
     MARK_BUNDLE = 8        # one completion may span several buffers
     MARK_DESCRIPTOR = 16   # a result >= 0 is a new descriptor of the process
+    MARK_HELD = 32         # release() has something to give up
 
 cdef enum:
     STATE_NEW = 0

@@ -5,14 +5,14 @@ table, and a number that is never used twice. A completion that carries anything
 from another process) is recognised as foreign instead of being followed into memory. A token has its highest bit
 set; messages may use everything below.
 
-A reference is taken by the table when an Op is added and dropped at its final completion, nowhere else. Whatever
-memory the kernel may touch hangs on the Op until then.
+The table holds a reference to every Op in flight, and whatever memory the kernel may touch hangs on the Op until its
+final completion; it is given up there and nowhere else.
 """
 
 import cython
+from cython.cimports.ioring._core.member import ioring_add_member
 
 TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-INDEX_BITS = cython.declare(cython.int, 22)
 INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
 
 
@@ -23,62 +23,46 @@ class Op:
         """Called at each completion of an Op that has MARK_HOOK, before anybody sees it."""
         return 0
 
-    def discarded(self, res, flags):
-        """Called at a completion that nobody will see, because the ring closes."""
-        return 0
+    def pipe_ends(self):
+        """The two descriptors of a pipe that the request made; None for any other request."""
+        return None
 
     def release(self):
         """Gives up what the kernel no longer needs: called once, after the final completion."""
 
 
 class OpTable:
-    """The ring's memory and the requests in it. At most 4,194,304 (2**22) may be in flight at once."""
+    """The ring's memory and the requests in it. At most 4,194,304 (2**22) may be in flight at once.
+
+    An Op keeps its index when it is done, and with it the table's reference, until the ring uses it again or gives
+    the index to another: so that a request costs no allocation. Only `table` tells whether it is in flight.
+    """
 
     def __cinit__(self):
         self.u.fd = -1
         self.ops = []
-        self.spare = []
         self.provided = {}
 
     def check(self):
         raise NotImplementedError
 
-    def add(self, op):
-        index: cython.uint
-        if self.spare:
-            index = self.spare.pop()
-            self.ops[index] = op
-        else:
-            index = len(self.ops)
-            if index > INDEX_MASK:
-                raise MemoryError("4194304 requests are in flight: reap completions before preparing more")
-            self.ops.append(op)
-        self.generation += 1
-        op.table = cython.cast(cython.p_void, self)
-        op.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | index
-        self.in_flight += 1
+    def place(self, op):
+        """Gives an Op an index of its own."""
+        if cython.cast(cython.ulonglong, len(self.ops)) > INDEX_MASK:
+            raise MemoryError("4194304 requests are in flight: reap completions before preparing more")
+        op.index = len(self.ops)
+        self.ops.append(op)
         return 0
 
     def find(self, token):
-        index: cython.uint
         op: Op
-        if token & TOKEN_BIT == 0:
-            return None
-        index = token & INDEX_MASK
-        if index >= cython.cast(cython.uint, len(self.ops)):
+        index: cython.uint = token & INDEX_MASK
+        if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
             return None
         op = self.ops[index]
-        if op is None or op.token != token:
+        if op.token != token or op.table == cython.NULL:
             return None
         return op
-
-    def remove(self, op):
-        index: cython.uint = op.token & INDEX_MASK
-        op.table = cython.NULL
-        self.ops[index] = None
-        self.spare.append(index)
-        self.in_flight -= 1
-        return 0
 
     def token_of(self, target):
         """The token of a request: given as itself, or by its user_data. A token that matches nothing if none does."""
@@ -86,13 +70,15 @@ class OpTable:
         found: Op = None
         if isinstance(target, Op):
             found = target
-            if found.table != cython.cast(cython.p_void, self) and found.table != cython.NULL:
+            if found.table == cython.NULL:
+                return TOKEN_BIT  # it is over
+            if found.table != cython.cast(cython.p_void, self):
                 raise ValueError("the request belongs to another ring")
-            return found.token if found.token else TOKEN_BIT
+            return found.token
         for candidate in list(self.ops):
-            if candidate is None:
-                continue
             op = candidate
+            if op.table == cython.NULL:
+                continue
             if op.user_data is target or (op.user_data is not None and op.user_data == target):
                 if found is not None:
                     raise ValueError(
@@ -101,3 +87,17 @@ class OpTable:
                     )
                 found = op
         return TOKEN_BIT if found is None else found.token
+
+
+def _add_members():
+    op: Op = Op.__new__(Op)
+    offset: cython.Py_ssize_t = cython.cast(cython.p_char, cython.address(op.token)) - cython.cast(
+        cython.p_char, cython.cast(cython.p_void, op)
+    )
+    ioring_add_member(Op, b"user_data", offset + 8, False, b"Any object; comes back with every Cqe of the request.")
+    op.user_data = offset
+    if cython.cast(object, op).user_data is not op.user_data:
+        raise ImportError("the compiler laid out Op in an unexpected way")
+
+
+_add_members()

@@ -8,13 +8,19 @@ cannot be reaped because the last reference was dropped in another thread, is ke
 the kernel's hands.
 """
 
-import os
+import operator
 import time
 import warnings
 
 import cython
+from cython.cimports.cpython.buffer import PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.exc import PyErr_CheckSignals
+from cython.cimports.cpython.ref import PyObject
+from cython.cimports.libc.errno import EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, ETIME
+from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset
+from cython.cimports.posix.unistd import close as close_descriptor
+from cython.cimports.posix.unistd import usleep
 from cython.cimports.ioring._core.process import (
     uring_close,
     uring_enlist,
@@ -30,6 +36,16 @@ from ioring._core.errors import os_error
 
 CLOSE_SECONDS = 10.0
 """How long close() waits for requests that cannot be cancelled: the disk reads of a dead NFS server, say."""
+
+TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
+INDEX_BITS = cython.declare(cython.int, 22)
+INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
+LOST = "{} requests of a ring did not end: their memory will never be freed"
+
+LIGHT_MAX = cython.declare(cython.uint, 16)
+"""So many small requests are submitted without giving up the GIL."""
+
+SPENT_HELD_MAX = cython.declare(cython.uint, 64)
 
 ABANDONED = []
 """What the kernel may still write to, of rings that are gone. Never emptied."""
@@ -47,6 +63,16 @@ def _nanoseconds(timeout):
     if not seconds >= 0:
         raise ValueError(f"timeout must not be negative: {timeout!r}")
     return int(min(seconds, 2**31) * 1e9 + 0.999999)
+
+
+def _count(n, least):
+    try:
+        number = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an int, not {type(n).__name__}") from None
+    if not least <= number <= 0x7FFFFFFF:
+        raise ValueError(f"n must be between {least} and 2147483647, not {number}")
+    return number
 
 
 class RingCore(OpTable):
@@ -160,42 +186,111 @@ class RingCore(OpTable):
         place: sqe_p
         sqe: Sqe
         self.check()
+        sqe = self.take_sqe()
         place = uring_get_sqe(cython.address(self.u))
         if place == cython.NULL:
-            self.make_room()
-            place = uring_get_sqe(cython.address(self.u))
-            if place == cython.NULL:
-                raise SubmissionQueueFull(
-                    f"all {self.u.sq_entries} submission queue entries are taken and the kernel accepts none: "
-                    "reap completions, or make the ring with more entries"
-                )
-        sqe = Sqe.__new__(Sqe)
+            place = self.make_room(sqe)
+        self.generation += 1
+        sqe.table = cython.cast(cython.p_void, self)
+        sqe.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | sqe.index
         sqe.place = place
         sqe.position = self.u.sq_tail - 1
-        try:
-            self.add(sqe)
-        except MemoryError:
-            self.u.sq_tail -= 1
-            raise
+        sqe.fresh = True
+        sqe.opcode = 0
         place.user_data = sqe.token
+        self.in_flight += 1
         return sqe
 
-    def make_room(self):
+    def take_sqe(self):
+        """An Sqe that is done and that nobody looks at any more, or a new one. At most two are looked at."""
+        sqe: Sqe
+        index: cython.uint
+        attempt: cython.int
+        for attempt in range(min(self.spent_tail - self.spent_head, 2)):
+            index = self.spent[self.spent_head & self.spent_mask]
+            self.spent_head += 1
+            sqe = cython.cast(Sqe, self.ops[index])
+            if cython.cast(cython.pointer(PyObject), sqe).ob_refcnt == 2:  # the table's and the variable's
+                return sqe
+            self.spent[self.spent_tail & self.spent_mask] = index
+            self.spent_tail += 1
+        # To allocate may collect garbage, and with it run anybody's code: nothing known before is known afterwards.
+        sqe = Sqe.__new__(Sqe)
+        self.check()
+        if self.spent_tail - self.spent_head > SPENT_HELD_MAX:
+            # The program holds on to many: it may have this one, and the new one gets its index.
+            sqe.index = self.spent[self.spent_head & self.spent_mask]
+            self.spent_head += 1
+            self.ops[sqe.index] = sqe
+            return sqe
+        self.place(sqe)
+        if cython.cast(cython.uint, len(self.ops)) > self.spent_mask:
+            self.grow_spent()
+        return sqe
+
+    def grow_spent(self):
+        """Room for every index of the table, in a queue of twice the size."""
+        size: cython.uint = max(2 * (self.spent_mask + 1), 64)
+        queue: cython.p_uint = cython.cast(cython.p_uint, calloc(size, cython.sizeof(cython.uint)))
+        count: cython.uint = self.spent_tail - self.spent_head
+        place: cython.uint
+        if queue == cython.NULL:
+            self.ops.pop()
+            raise MemoryError
+        for place in range(count):
+            queue[place] = self.spent[(self.spent_head + place) & self.spent_mask]
+        free(self.spent)
+        self.spent = queue
+        self.spent_mask = size - 1
+        self.spent_head = 0
+        self.spent_tail = count
+        return 0
+
+    def retire_op(self, op):
+        """The request is over: its memory is given up, and the Op can be used again.
+
+        Giving things up may run anybody's code. The caller holds a reference, so that the Op is not used again by it.
+        """
+        if op.table == cython.NULL:
+            return  # the ring was closed meanwhile
+        op.table = cython.NULL
+        self.in_flight -= 1
+        self.spent[self.spent_tail & self.spent_mask] = op.index
+        self.spent_tail += 1
+        if op.marks & MARK_HELD:
+            op.release()
+        op.marks = 0
+        op.user_data = None
+
+    def make_room(self, sqe):
+        """Submits because the queue is full; the next entry. Without one the Sqe is put back."""
+        place: sqe_p = cython.NULL
         try:
             self.flush()
+            if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_ready(cython.address(self.u)) >= self.u.sq_entries:
+                self.enter(0, 0, URING_ENTER_SQ_WAIT, -1)
+            self.check()
+            place = uring_get_sqe(cython.address(self.u))
         except BlockingIOError:
-            pass  # the kernel is out of memory or the completion queue is full: get_sqe says so
-        if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_ready(cython.address(self.u)) >= self.u.sq_entries:
-            self.enter(0, 0, URING_ENTER_SQ_WAIT, -1)
+            pass  # the kernel is out of memory
+        finally:
+            if place == cython.NULL and self.state == STATE_OPEN:
+                self.spent[self.spent_tail & self.spent_mask] = sqe.index
+                self.spent_tail += 1
+        if place == cython.NULL:
+            raise SubmissionQueueFull(
+                f"all {self.u.sq_entries} submission queue entries are taken and the kernel accepts none: "
+                "reap completions, or make the ring with more entries"
+            )
+        return place
 
     def strip_skips(self):
         """Takes CQE_SKIP_SUCCESS out of what is about to be submitted: see Entry.set_flags."""
         op: Sqe
         for candidate in self.ops:
-            if candidate is not None:
-                op = candidate
-                if op.position >= self.u.sq_published and op.marks & MARK_SKIP:
-                    op.place.flags &= ~cython.cast(cython.uchar, URING_SQE_CQE_SKIP_SUCCESS)
+            op = candidate
+            if op.table != cython.NULL and op.position >= self.u.sq_published and op.marks & MARK_SKIP:
+                op.place.flags &= ~cython.cast(cython.uchar, URING_SQE_CQE_SKIP_SUCCESS)
         return 0
 
     def flush(self):
@@ -214,7 +309,7 @@ class RingCore(OpTable):
             flags = URING_ENTER_GETEVENTS
         elif count == 0:
             return 0
-        return self.enter(count, 0, flags, -1)
+        return max(self.enter(count, 0, flags, -1), 0)
 
     def submit(self):
         """Hands everything prepared to the kernel (``io_uring_submit``).
@@ -237,72 +332,85 @@ class RingCore(OpTable):
             n: how many completions must be there.
             timeout: seconds to wait at most; ``None``: without limit.
 
-        Returns the number of entries that the kernel took. The completions stay in the queue.
+        Returns the number of entries that the kernel took; without waiting when it did not take all: see ``submit``.
+        The completions stay in the queue.
 
         Raises:
             TimeoutError: fewer than ``n`` completions came in time. The requests were submitted all the same.
             ValueError: ``n`` is negative, or more than the completion queue holds.
             OSError: as of ``submit``.
         """
-        wanted: cython.uint
-        taken: cython.uint = 0
-        deadline: int64_t
-        left: int64_t
-        count: cython.uint
-        flags: cython.uint
-        code: cython.int
         limit: int64_t = _nanoseconds(timeout)
-        if not 0 <= n <= self.u.cq_entries:
-            raise ValueError(f"n must be between 0 and the {self.u.cq_entries} entries of the completion queue, not {n}")
-        wanted = n
+        wanted: cython.uint = _count(n, 0)
+        taken: cython.uint
+        deadline: int64_t = -1 if limit < 0 else time.monotonic_ns() + limit
+        if wanted > self.u.cq_entries:
+            raise ValueError(f"n must be between 0 and the {self.u.cq_entries} entries of the completion queue: {wanted}")
         self.check()
-        deadline = -1 if limit < 0 else time.monotonic_ns() + limit
-        if self.skipping:
+        if self.skipping or self.backlog or self.u.setup_flags & URING_SETUP_SQPOLL:
             taken = self.flush()
+            if uring_sq_ready(cython.address(self.u)) and self.u.setup_flags & URING_SETUP_SQPOLL == 0:
+                return taken
             collected = []
             try:
                 self.collect(wanted, collected, deadline)
             finally:
-                self.backlog[:0] = reversed(collected)
+                self.backlog.extend(reversed(collected))
             return taken
-        first: cython.bint = True
+        return self.enter_and_wait(wanted, deadline)
+
+    def enter_and_wait(self, wanted, deadline):
+        """Submits and waits in one call; only if that ends early, in further ones. The number of entries taken."""
+        count: cython.uint = uring_publish(cython.address(self.u))
+        taken: cython.uint = 0
+        there: cython.uint
+        left: int64_t
+        code: cython.int
         while True:
-            count = uring_publish(cython.address(self.u)) if first else 0
-            there: cython.uint = uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
-            if not first and there >= wanted:
-                return taken
-            if first and self.u.setup_flags & URING_SETUP_SQPOLL:
-                taken = count
-            flags = URING_ENTER_GETEVENTS if wanted else 0
-            if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_needs_wakeup(cython.address(self.u)):
-                flags |= URING_ENTER_SQ_WAKEUP
             left = -1 if deadline < 0 else max(deadline - time.monotonic_ns(), 0)
-            code = self.enter(count, wanted - min(wanted, cython.cast(cython.uint, len(self.backlog))), flags, left)
-            if first and code > 0:
-                taken = code
-            first = False
-            there = uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
+            if count or wanted:
+                code = self.enter(count, wanted, URING_ENTER_GETEVENTS if wanted else 0, left)
+                if code > 0:
+                    taken += code
+                if code >= 0 and taken < count:
+                    return taken
+                if taken:
+                    count = 0
+            there = uring_cq_ready(cython.address(self.u))
             if there >= wanted:
                 return taken
-            if deadline >= 0 and time.monotonic_ns() >= deadline:
-                raise TimeoutError(f"{taken} requests were submitted, but only {there} of {wanted} completions came in time")
-
-    def enter(self, submit, wait, flags, timeout_ns):
-        """One io_uring_enter without the GIL. 0 when it was interrupted or timed out; signals were handled then."""
-        code: cython.int
-        with cython.nogil:
-            code = uring_enter(cython.address(self.u), submit, wait, flags, timeout_ns)
-        if code >= 0:
-            return code
-        if code == -4:  # EINTR
+            if left == 0:
+                raise TimeoutError(
+                    f"{taken} requests were submitted, but only {there} of {wanted} completions came in time"
+                )
+            # A signal that came after something was submitted is not reported by the kernel.
             PyErr_CheckSignals()
             self.check()
-            return 0
-        if code == -62:  # ETIME
-            return 0
-        if code == -77:  # EBADFD
+
+    def enter(self, submit, wait, flags, timeout_ns):
+        """One io_uring_enter: its result, or -EINTR or -ETIME. When it was interrupted, signals were handled.
+
+        Without the GIL, unless it is sure to be short: giving the GIL back and taking it again costs 60 ns, a quarter
+        of what the kernel takes for a small request.
+        """
+        code: cython.int
+        if wait == 0 and submit <= LIGHT_MAX and not self.heavy:
+            code = uring_enter(cython.address(self.u), submit, wait, flags, timeout_ns)
+        else:
+            self.heavy = False
+            with cython.nogil:
+                code = uring_enter(cython.address(self.u), submit, wait, flags, timeout_ns)
+        if code >= 0:
+            return code
+        if code == -EINTR:
+            PyErr_CheckSignals()
+            self.check()
+            return code
+        if code == -ETIME:
+            return code
+        if code == -EBADFD:
             raise RingError("the ring was made with R_DISABLED: call enable_rings() in the thread that will use it")
-        if code == -17:  # EEXIST
+        if code == -EEXIST:
             raise WrongThread("the kernel says that the ring belongs to another thread")
         raise os_error(code, "io_uring_enter")
 
@@ -314,12 +422,19 @@ class RingCore(OpTable):
         token: uint64_t
         res: int32_t
         flags: uint32_t
-        cqe: Cqe
-        extra: tuple = None
+        first: uint64_t = 0
+        second: uint64_t = 0
         words: cython.pointer(uint64_t)
+        cqe: Cqe
         if self.backlog:
             return self.backlog.pop()
+        if uring_cq_ready(cython.address(self.u)) == 0:
+            return None
+        # Allocated first: that may collect garbage, and with it run anybody's code.
+        cqe = Cqe.__new__(Cqe)
         while True:
+            if self.state != STATE_OPEN:
+                self.check()
             place = uring_peek_cqe(cython.address(self.u))
             if place == cython.NULL:
                 return None
@@ -328,45 +443,65 @@ class RingCore(OpTable):
             flags = place.flags
             if self.u.cqe_shift:
                 words = cython.cast(cython.pointer(uint64_t), place)
-                extra = (words[2], words[3])
+                first = words[2]
+                second = words[3]
             uring_cq_advance(cython.address(self.u), 1)
-            cqe = self.dispatch(token, res, flags)
-            if cqe is not None:
-                cqe.extra = extra
+            if self.dispatch(cqe, token, res, flags):
+                if self.u.cqe_shift:
+                    if cqe.additional is None:
+                        cqe.additional = Additional.__new__(Additional)
+                    cqe.additional.extra = (first, second)
                 return cqe
 
-    def dispatch(self, token, res, flags):
-        """What a completion means for its Op; the Cqe to show, or None."""
-        op: Op = self.find(token)
-        cqe: Cqe
-        source: BufferRing
-        if op is None:
-            return new_cqe(res, flags, token, -1)
-        if op.marks & MARK_HOOK:
+    def dispatch(self, cqe, token, res, flags):
+        """What a completion means for its Op; fills the Cqe. Whether it is to be shown."""
+        op: Op
+        marks: cython.uint
+        index: cython.uint = token & INDEX_MASK
+        cqe.number = res
+        cqe.flags = flags
+        cqe.res = res
+        if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
+            return self.foreign(cqe, token)
+        op = cython.cast(Op, self.ops[index])
+        if op.token != token or op.table == cython.NULL:
+            return self.foreign(cqe, token)
+        marks = op.marks
+        if marks & MARK_HOOK:
             op.completed(res, flags)
-        cqe = new_cqe(res, flags, op.user_data, op.opcode)
-        cqe.descriptor = op.marks & MARK_DESCRIPTOR != 0 and res >= 0
-        if flags & URING_CQE_F_BUFFER and op.marks & MARK_SELECT:
-            source = self.buffer_rings.get(op.buffer_group_id)
-            if source is not None:
-                cqe.source = source
-                cqe.segments = source.take(
-                    flags >> URING_CQE_BUFFER_SHIFT,
-                    res,
-                    op.marks & MARK_BUNDLE != 0,
-                    flags & URING_CQE_F_BUF_MORE != 0,
-                )
-            else:
-                self.handed_out((op.buffer_group_id, flags >> URING_CQE_BUFFER_SHIFT))
-        if flags & URING_CQE_F_MORE:
-            return cqe
-        self.remove(op)
-        op.release()
-        if op.marks & MARK_SELECT and self.retired:
-            self.drop_retired()
-        if op.marks & MARK_SKIP and res >= 0:
-            return None
-        return cqe
+        cqe.user_data = op.user_data
+        cqe.opcode = op.opcode
+        if marks & MARK_DESCRIPTOR and res >= 0:
+            cqe.descriptor = True
+            if op.opcode == URING_OP_PIPE:
+                cqe.additional = Additional.__new__(Additional)
+                cqe.additional.pipe = op.pipe_ends()
+        if flags & URING_CQE_F_BUFFER and marks & MARK_SELECT:
+            self.receive(cqe, op.buffer_group_id, marks & MARK_BUNDLE != 0)
+        if flags & URING_CQE_F_MORE == 0:
+            self.retire_op(op)
+            if marks & MARK_SELECT and self.retired:
+                self.drop_retired()
+            return not (marks & MARK_SKIP and res >= 0)
+        return True
+
+    def foreign(self, cqe, token):
+        """A completion of no request of this ring: a message."""
+        cqe.user_data = token
+        cqe.opcode = -1
+        return True
+
+    def receive(self, cqe, group, bundle):
+        """The kernel took buffers of a group: they are the program's now, by way of this completion."""
+        bid: cython.uint = cqe.flags >> URING_CQE_BUFFER_SHIFT
+        source: BufferRing = self.buffer_rings.get(group)
+        if source is None:
+            self.handed_out((group, bid))
+        else:
+            cqe.additional = Additional.__new__(Additional)
+            cqe.additional.source = source
+            cqe.additional.segments = source.take(bid, cqe.number, bundle, cqe.flags & URING_CQE_F_BUF_MORE != 0)
+        return 0
 
     def handed_out(self, key):
         """A buffer given by prep_provide_buffers is the program's again: the ring need not keep its memory."""
@@ -378,16 +513,18 @@ class RingCore(OpTable):
     def drop_retired(self):
         op: Op
         for candidate in self.ops:
-            if candidate is not None:
-                op = candidate
-                if op.marks & MARK_SELECT:
-                    return
+            op = candidate
+            if op.table != cython.NULL and op.marks & MARK_SELECT:
+                return 0
         self.retired.clear()
+        return 0
 
     def flush_completions(self):
         """Brings completions into the queue that only an enter brings."""
         if uring_cq_needs_enter(cython.address(self.u)) and self.u.setup_flags & URING_SETUP_R_DISABLED == 0:
             self.enter(0, 0, URING_ENTER_GETEVENTS, -1)
+            self.check()
+        return 0
 
     def peek_cqe(self):
         """The next completion if one is there, else ``None`` (``io_uring_peek_cqe``).
@@ -398,9 +535,11 @@ class RingCore(OpTable):
         cqe: Cqe
         self.check()
         cqe = self.pop()
-        if cqe is None and uring_cq_needs_enter(cython.address(self.u)):
-            self.flush_completions()
-            cqe = self.pop()
+        if cqe is None:
+            self.check()
+            if uring_cq_needs_enter(cython.address(self.u)):
+                self.flush_completions()
+                cqe = self.pop()
         return cqe
 
     def wait_cqe(self, timeout=None):
@@ -417,11 +556,14 @@ class RingCore(OpTable):
         """
         cqe: Cqe
         limit: int64_t
+        if timeout is None:
+            limit = -1
+        else:
+            limit = _nanoseconds(timeout)
         self.check()
         cqe = self.pop()
         if cqe is not None:
             return cqe
-        limit = _nanoseconds(timeout)
         collected = []
         self.collect(1, collected, -1 if limit < 0 else time.monotonic_ns() + limit)
         return collected[0]
@@ -437,13 +579,12 @@ class RingCore(OpTable):
             TimeoutError: fewer than ``n`` came in time. Those that came stay in the queue.
             ValueError: ``n`` is less than 1.
         """
-        collected = []
         limit: int64_t = _nanoseconds(timeout)
-        if not 1 <= n <= 0x7FFFFFFF:
-            raise ValueError(f"n must be at least 1, not {n}")
+        wanted: cython.uint = _count(n, 1)
+        collected = []
         self.check()
         try:
-            self.collect(n, collected, -1 if limit < 0 else time.monotonic_ns() + limit)
+            self.collect(wanted, collected, -1 if limit < 0 else time.monotonic_ns() + limit)
         except BaseException:
             self.backlog.extend(reversed(collected))
             raise
@@ -467,11 +608,13 @@ class RingCore(OpTable):
             left = -1
             if deadline >= 0:
                 left = max(deadline - time.monotonic_ns(), 0)
+            self.check()
             flags = URING_ENTER_GETEVENTS
             if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_needs_wakeup(cython.address(self.u)):
                 flags |= URING_ENTER_SQ_WAKEUP
             self.enter(0, min(missing, self.u.cq_entries), flags, left)
-            if left == 0 and uring_peek_cqe(cython.address(self.u)) == cython.NULL:
+            self.check()
+            if left == 0 and uring_cq_ready(cython.address(self.u)) == 0 and not self.backlog:
                 raise TimeoutError(f"{len(collected)} of {n} completions came in time")
 
     def completions(self):
@@ -480,11 +623,10 @@ class RingCore(OpTable):
         Each is taken from the queue as it is reached; leaving the loop early loses none. At most as many as were
         there at the start are given, so that a loop that submits as it goes comes to an end.
         """
-        result: Completions
+        result: Completions = Completions.__new__(Completions)
         self.check()
-        if uring_peek_cqe(cython.address(self.u)) == cython.NULL or uring_cq_needs_enter(cython.address(self.u)):
+        if uring_cq_needs_enter(cython.address(self.u)):
             self.flush_completions()
-        result = Completions.__new__(Completions)
         result.ring = self
         result.left = uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
         return result
@@ -492,26 +634,29 @@ class RingCore(OpTable):
     # Registrations: the system call, and what the core must know of them.
 
     def _register(self, opcode, argument, count):
-        """io_uring_register. The argument is None, an int, or a writable buffer."""
+        """io_uring_register: its result. The argument is None or a writable buffer."""
         code: cython.int
         where: cython.p_void = cython.NULL
         operation: cython.uint = opcode
         number: cython.uint = count
-        view: cython.uchar[::1]
-        self.check()
-        if isinstance(argument, int):
-            where = cython.cast(cython.p_void, cython.cast(cython.size_t, argument))
-        elif argument is not None:
-            view = memoryview(argument).cast("B")
-            if view.shape[0]:
-                where = cython.address(view[0])
-        with cython.nogil:
-            code = uring_sys_register(self.u.fd, operation, where, number)
+        view: Py_buffer
+        if argument is not None:
+            PyObject_GetBuffer(argument, cython.address(view), PyBUF_WRITABLE)
+            where = view.buf
+        try:
+            self.check()
+            with cython.nogil:
+                code = uring_sys_register(self.u.fd, operation, where, number)
+        finally:
+            if argument is not None:
+                PyBuffer_Release(cython.address(view))
         return code
 
     def _enabled(self):
         """The ring was made with R_DISABLED and is enabled now: it belongs to this thread."""
         self.u.setup_flags &= ~cython.cast(cython.uint, URING_SETUP_R_DISABLED)
+        if self.owner_tid != uring_gettid():
+            self.leave_registered_fd()  # its index is another thread's
         self.adopt()
 
     def _adopt_disabled(self):
@@ -526,11 +671,14 @@ class RingCore(OpTable):
         number: cython.int = index
         self.check()
         if number < 0:
-            self.u.enter_fd = self.u.fd
-            self.u.enter_flags &= ~cython.cast(cython.uint, URING_ENTER_REGISTERED_RING)
+            self.leave_registered_fd()
         else:
             self.u.enter_fd = number
             self.u.enter_flags |= URING_ENTER_REGISTERED_RING
+
+    def leave_registered_fd(self):
+        self.u.enter_fd = self.u.fd
+        self.u.enter_flags &= ~cython.cast(cython.uint, URING_ENTER_REGISTERED_RING)
 
     @property
     def _registered_fd(self):
@@ -551,11 +699,22 @@ class RingCore(OpTable):
         return cython.cast(cython.size_t, ring.ring)
 
     def _detach_buffers(self, group, registered):
-        ring: BufferRing = self.buffer_rings.pop(group)
-        ring.detach()
+        ring: BufferRing = self.buffer_rings.get(group)
+        if ring is None:
+            return
         if registered:
+            # What was received before: the completions name the group, which may soon be another's.
+            collected = []
+            while True:
+                cqe = self.pop()
+                if cqe is None:
+                    break
+                collected.append(cqe)
+            self.backlog.extend(reversed(collected))
             self.retired.append(ring)
-            self.drop_retired()
+        self.buffer_rings.pop(group, None)
+        ring.detach()
+        self.drop_retired()
 
     @property
     def _buffer_rings(self):
@@ -563,6 +722,9 @@ class RingCore(OpTable):
 
     def _check(self):
         self.check()
+
+    def _token_of(self, target):
+        return self.token_of(target)
 
     # The end.
 
@@ -577,64 +739,68 @@ class RingCore(OpTable):
         Raises:
             WrongThread: the ring's thread is alive, and not this one.
         """
+        attempt: cython.int = 0
+        lost: cython.uint
         if self.state == STATE_OPEN and self.forks == uring_forks and self.owner != uring_thread_self():
-            if uring_thread_is_alive(self.owner_tid):
-                self.refuse()
-        self.shut(CLOSE_SECONDS)
+            # Thread.join() comes back a little before the kernel's thread is gone.
+            while uring_thread_is_alive(self.owner_tid):
+                attempt += 1
+                if attempt > 100:
+                    self.refuse()
+                with cython.nogil:
+                    usleep(1000)
+        lost = self.shut(CLOSE_SECONDS)
+        if lost:
+            warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=2)
 
     def shut(self, seconds):
+        """Closes whatever happens. The number of requests that had to be given up."""
         op: Op
         ring: BufferRing
+        cqe: Cqe
+        lost: cython.uint = 0
         if self.state != STATE_OPEN:
             return 0
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
-            try:
-                self.quiesce(seconds)
-            except OSError:
-                pass  # another thread's ring, or one whose restrictions forbid to cancel
+            if self.owner != uring_thread_self():
+                self.leave_registered_fd()
+            elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
+                uring_unregister_ring_fd(cython.address(self.u))
+            self.quiesce(seconds)
             self.discard()
-            if self.in_flight:
+            lost = self.in_flight
+            if lost:
                 ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
-                warnings.warn(
-                    f"{self.in_flight} requests of a ring did not end: their memory will never be freed",
-                    ResourceWarning,
-                    stacklevel=2,
-                )
             else:
                 # Synchronously, unlike the kernel's own clean-up: a peer sees the end of the stream now.
                 uring_sys_register(self.u.fd, URING_UNREGISTER_FILES, cython.NULL, 0)
                 if self._fixed_buffers is not None:
                     uring_sys_register(self.u.fd, URING_UNREGISTER_BUFFERS, cython.NULL, 0)
-        for cqe in self.backlog:
-            if cython.cast(Cqe, cqe).descriptor:
-                os.close(cqe.res)
-        self.backlog.clear()
+            for unseen in self.backlog:
+                cqe = unseen
+                if cqe.descriptor:
+                    close_unseen(cqe.number, None if cqe.additional is None else cqe.additional.pipe)
         uring_close(cython.address(self.u))
         self.state = STATE_CLOSED
-        abandoned: cython.bint = self.forks == uring_forks and self.in_flight != 0
-        ops = self.ops
-        self.ops = []
-        self.spare = []
-        for candidate in ops:
-            if candidate is not None:
-                op = candidate
-                op.table = cython.NULL
-        for buffers in self.buffer_rings.values():
-            ring = buffers
-            ring.detach()
         self.files = 0
         self.in_flight = 0
-        if not abandoned:
-            self.buffer_rings.clear()
-            self.retired.clear()
-            self.provided.clear()
-            self._fixed_buffers = None
+        self.spent_head = self.spent_tail
+        # Giving things up may run anybody's code, which finds a closed ring.
+        ops, self.ops = self.ops, []
+        for candidate in ops:
+            op = candidate
+            op.table = cython.NULL
+        groups, self.buffer_rings = self.buffer_rings, {}
+        for buffers in groups.values():
+            ring = buffers
+            ring.detach()
+        self.backlog, self.retired, self.provided, self._fixed_buffers = [], [], {}, None
+        if lost == 0:
             for candidate in ops:
-                if candidate is not None:
-                    op = candidate
-                    op.release()
-        return 0
+                op = candidate
+                op.release()
+        return lost
 
     def quiesce(self, seconds):
         """Cancels everything and reaps until nothing is in flight, for so many seconds at most."""
@@ -642,18 +808,17 @@ class RingCore(OpTable):
         place: sqe_p
         code: cython.int
         limit: uint64_t
-        polled: cython.bint = self.u.setup_flags & URING_SETUP_SQPOLL != 0
-        if polled:
+        flags: cython.uint = URING_ENTER_GETEVENTS
+        if self.u.setup_flags & URING_SETUP_SQPOLL:
+            flags |= URING_ENTER_SQ_WAKEUP
             self.u.sq_tail = self.u.sq_published
         else:
             uring_retract(cython.address(self.u))
         limit = self.u.sq_tail
         for candidate in list(self.ops):
-            if candidate is not None:
-                op = candidate
-                if op.position >= limit:
-                    self.remove(op)
-                    op.release()
+            op = candidate
+            if op.table != cython.NULL and op.position >= limit:
+                self.retire_op(op)
         deadline: cython.double = time.monotonic() + seconds
         while True:
             self.discard()
@@ -668,14 +833,10 @@ class RingCore(OpTable):
             # The cancellation's own completion is one; wait for one more.
             with cython.nogil:
                 code = uring_enter(
-                    cython.address(self.u),
-                    uring_sq_ready(cython.address(self.u)),
-                    2,
-                    URING_ENTER_GETEVENTS | (URING_ENTER_SQ_WAKEUP if polled else 0),
-                    20_000_000,
+                    cython.address(self.u), uring_sq_ready(cython.address(self.u)), 2, flags, 20_000_000
                 )
-            if code < 0 and code not in (-4, -62, -11, -16):  # EINTR, ETIME, EAGAIN, EBUSY
-                raise os_error(code, "io_uring_enter")
+            if code < 0 and code not in (-EINTR, -ETIME, -EAGAIN, -EBUSY):
+                return 0  # another thread's ring, or one that was never enabled
 
     def discard(self):
         """Takes all completions from the queue for nobody to see."""
@@ -694,10 +855,10 @@ class RingCore(OpTable):
             uring_cq_advance(cython.address(self.u), 1)
             op = self.find(token)
             if op is not None:
-                op.discarded(res, flags)
+                if res >= 0 and op.marks & MARK_DESCRIPTOR:
+                    close_unseen(res, op.pipe_ends())
                 if flags & URING_CQE_F_MORE == 0:
-                    self.remove(op)
-                    op.release()
+                    self.retire_op(op)
 
     def __enter__(self):
         if self.state != STATE_OPEN or self.forks != uring_forks:
@@ -709,14 +870,25 @@ class RingCore(OpTable):
 
     def __del__(self):
         # Runs before the garbage collector clears anything, so that the requests' memory is whole until here.
+        inherited: cython.bint = self.forks != uring_forks
+        lost: cython.uint
         if self.state == STATE_OPEN:
-            if self.forks == uring_forks:
+            lost = self.shut(2.0)
+            if lost:
+                warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=1)
+            if not inherited:
                 warnings.warn("a Ring was not closed", ResourceWarning, source=self, stacklevel=1)
-            self.shut(2.0)
 
     def __dealloc__(self):
-        if self.state == STATE_OPEN:
+        op: Op
+        if self.state == STATE_OPEN:  # only when a subclass overrides __del__
+            if self.in_flight and self.ops is not None:
+                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+                for candidate in self.ops:
+                    op = candidate
+                    op.table = cython.NULL
             uring_close(cython.address(self.u))
+        free(self.spent)
 
     def __repr__(self):
         if self.closed:
@@ -747,6 +919,15 @@ class Completions:
             raise StopIteration
         self.left -= 1
         return cqe
+
+
+def close_unseen(number, pipe):
+    """Closes what a completion brought that nobody will see."""
+    if pipe is None:
+        close_descriptor(number)
+    else:
+        close_descriptor(pipe[0])
+        close_descriptor(pipe[1])
 
 
 def send_message(fd, nbytes, data, flags):

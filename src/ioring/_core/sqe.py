@@ -47,11 +47,16 @@ class Sqe(SocketSqe):
                 target.user_data = user_data
         return 0
 
+    def release(self):
+        self.rewritten = None
+        SocketSqe.release(self)
+
     def prep_nop(self):
         """Does nothing (``io_uring_prep_nop``)."""
-        turn: cython.uint = self.begin()
-        self.sqe.fd = -1
-        self.end(URING_OP_NOP, turn)
+        self.writable()
+        if not self.fresh:
+            self.begin()
+        self.place.fd = -1
 
     def prep_nop_result(self, result):
         """Does nothing and completes with ``result`` (a NOP with ``IORING_NOP_INJECT_RESULT``, kernel 6.10).
@@ -107,6 +112,7 @@ class Sqe(SocketSqe):
         table: OpTable = cython.cast(OpTable, self.table)
         number: cython.uint = integer(flags, "flags", 0, 0xFFFFFFFF)
         op: Op
+        self.rewritten = None
         self.sqe.fd = -1
         self.sqe.len = number
         self.sqe.op_flags = integer(poll_mask, "poll_mask", 0, 0xFFFFFFFF)
@@ -118,7 +124,7 @@ class Sqe(SocketSqe):
             self.rewritten = None if op is None else (op, new_user_data)
         self.end(URING_OP_POLL_REMOVE, turn)
         if self.rewritten is not None:
-            self.marks |= MARK_HOOK
+            self.marks |= MARK_HOOK | MARK_HELD
 
     # Time.
 

@@ -221,11 +221,12 @@ class FileSqe(Entry):
         turn: cython.uint = self.begin()
         if not isinstance(fds, array.array):
             fds = array.array("i", [fd if isinstance(fd, int) else fd.fileno() for fd in fds])
-        elif fds.typecode != "i":
-            raise TypeError(f'fds must be an array of typecode "i", not "{fds.typecode}"')
         self.sqe.addr = self.sized(fds, 0, True, "fds")
+        view = self.kept[len(self.kept) - 1]
+        if view.format != "i":
+            raise TypeError(f'fds must be an array of typecode "i", not "{view.format}"')
         self.sqe.fd = -1
-        self.sqe.len = len(fds)
+        self.sqe.len = view.nbytes // 4
         self.sqe.off = integer(offset, "offset", 0, 0xFFFFFFFF)
         if self.sqe.off == 0xFFFFFFFF:
             self.sqe.off = 0xFFFFFFFFFFFFFFFF  # liburing passes an int, which is sign-extended
@@ -473,6 +474,7 @@ class FileSqe(Entry):
         self.sqe.addr = self.sized(fds, 8, True, "fds")
         self.sqe.op_flags = integer(pipe_flags, "pipe_flags", 0, 0x7FFFFFFF)
         self.end(URING_OP_PIPE, turn)
+        self.marks |= MARK_DESCRIPTOR
 
     def prep_pipe_direct(self, fds, pipe_flags=0, file_index=FILE_INDEX_ALLOC):
         """Makes a pipe of two direct descriptors (``io_uring_prep_pipe_direct``): slots in place of descriptors.

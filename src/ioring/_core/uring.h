@@ -197,6 +197,17 @@ enum { URING_BLOCK_CMD_DISCARD = (0x12 << 8) | 0 }; /* _IO(0x12, 0) */
 #define URING_OFF_CQ_RING 0x8000000ULL
 #define URING_OFF_SQES 0x10000000ULL
 
+/* Operations that only arm something, or copy no more than their length: short enough to be issued under the GIL. */
+static inline int uring_op_is_light(int op)
+{
+    const uint64_t light = 1ull << URING_OP_NOP | 1ull << URING_OP_POLL_ADD | 1ull << URING_OP_POLL_REMOVE |
+                           1ull << URING_OP_TIMEOUT | 1ull << URING_OP_TIMEOUT_REMOVE | 1ull << URING_OP_ACCEPT |
+                           1ull << URING_OP_ASYNC_CANCEL | 1ull << URING_OP_LINK_TIMEOUT | 1ull << URING_OP_CLOSE |
+                           1ull << URING_OP_READ | 1ull << URING_OP_WRITE | 1ull << URING_OP_SEND |
+                           1ull << URING_OP_RECV | 1ull << URING_OP_MSG_RING;
+    return (light >> op & 1) != 0;
+}
+
 /* ---- memory order ------------------------------------------------------------------------------------------ */
 
 #define uring_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -417,6 +428,15 @@ static inline int uring_enter(struct uring *u, unsigned submit, unsigned wait, u
     arg.sigmask_sz = _NSIG / 8;
     arg.ts = (uint64_t)(uintptr_t)&ts;
     return uring_sys_enter(u->enter_fd, submit, wait, flags | URING_ENTER_EXT_ARG, &arg, sizeof(arg));
+}
+
+/* Undoes REGISTER_RING_FDS. To be called by the thread that registered. */
+static inline void uring_unregister_ring_fd(struct uring *u)
+{
+    struct { uint32_t offset, resv; uint64_t data; } update = { (uint32_t)u->enter_fd, 0, 0 };
+    uring_sys_register(u->fd, 21, &update, 1);
+    u->enter_fd = u->fd;
+    u->enter_flags &= ~(unsigned)URING_ENTER_REGISTERED_RING;
 }
 
 /* Fills an SQE in the way that most operations share. */

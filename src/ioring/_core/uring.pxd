@@ -111,6 +111,7 @@ cdef extern from "uring.h" nogil:
     unsigned URING_FILE_INDEX_ALLOC
     unsigned URING_SPLICE_F_FD_IN_FIXED
 
+    bint uring_op_is_light(int op)
     int uring_sys_register(int fd, unsigned op, void *arg, unsigned n)
     int uring_open(uring *u, unsigned entries, uring_params *p)
     unsigned uring_sq_ready(const uring *u)
@@ -123,6 +124,7 @@ cdef extern from "uring.h" nogil:
     void uring_cq_advance(uring *u, unsigned n)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
+    void uring_unregister_ring_fd(uring *u)
     void uring_prep_rw(uring_sqe *sqe, int op, int fd, uint64_t addr, uint32_t len, uint64_t off)
     void uring_store_release(uint16_t *p, uint16_t v)
 

@@ -1,0 +1,10 @@
+from typing import Any
+
+class Op:
+    user_data: Any
+    @property
+    def token(self) -> int: ...
+
+class OpTable:
+    @property
+    def in_flight(self) -> int: ...

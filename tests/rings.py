@@ -1,0 +1,146 @@
+"""Helpers for tests of rings: what the kernel has, what a process holds, and Python in a process of its own."""
+
+import contextlib
+import gc
+import os
+import socket
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+
+import ioring
+from ioring import Ring, SetupFlags
+
+DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
+WAIT_S = 10.0
+"""Longer than anything that is waited for here takes."""
+
+
+def needs(*operations):
+    """Skips a test unless the kernel has these operations."""
+    missing = [name for name in operations if name not in ioring.features().operations]
+    return pytest.mark.skipif(bool(missing), reason=f"the kernel has no {', '.join(missing)}")
+
+
+def needs_setup(*flags):
+    """Skips a test unless the kernel accepts these setup flags."""
+    missing = [name for name in flags if name not in ioring.features().setup_flags]
+    return pytest.mark.skipif(bool(missing), reason=f"the kernel has no {', '.join(missing)}")
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+FLAGS = [
+    pytest.param(SetupFlags(0), id="plain"),
+    pytest.param(SetupFlags.SUBMIT_ALL | SetupFlags.COOP_TASKRUN | SetupFlags.TASKRUN_FLAG, id="coop"),
+    pytest.param(DEFER, id="defer", marks=needs_setup("DEFER_TASKRUN")),
+    pytest.param(DEFER | SetupFlags.TASKRUN_FLAG, id="defer-flag", marks=needs_setup("DEFER_TASKRUN")),
+    pytest.param(SetupFlags.SQPOLL, id="sqpoll", marks=needs_setup("SQPOLL")),
+]
+"""The kinds of ring that behave differently inside."""
+
+
+@contextlib.contextmanager
+def stream_pair():
+    """Two connected sockets."""
+    here, there = socket.socketpair()
+    with here, there:
+        yield here, there
+
+
+@contextlib.contextmanager
+def pipe_pair():
+    """The two ends of a pipe, as file objects without buffers."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as source, open(writing, "wb", buffering=0) as sink:
+        yield source, sink
+
+
+@contextlib.contextmanager
+def listener():
+    """A listening TCP socket."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def drain(ring, timeout=WAIT_S):
+    """All completions until nothing is in flight."""
+    deadline = time.monotonic() + timeout
+    found = []
+    while ring.in_flight:
+        found.append(ring.wait_cqe(max(deadline - time.monotonic(), 0)))
+    while (cqe := ring.peek_cqe()) is not None:
+        found.append(cqe)
+    return found
+
+
+def resizable(buffer):
+    """Whether nobody holds the memory of a bytearray."""
+    try:
+        buffer.append(0)
+    except BufferError:
+        return False
+    buffer.pop()
+    return True
+
+
+def ring_mappings():
+    """How many mappings of io_uring memory this process has."""
+    with open("/proc/self/maps") as maps:
+        return sum("io_uring" in line for line in maps)
+
+
+def descriptors():
+    """The numbers of the open descriptors."""
+    listing = os.open("/proc/self/fd", os.O_RDONLY)
+    try:
+        return {int(name) for name in os.listdir(listing)} - {listing}
+    finally:
+        os.close(listing)
+
+
+def forget(*objects):
+    """Collects garbage where a ring that was not closed is no offence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del objects
+        gc.collect()
+
+
+def stir():
+    """Allocates and frees a lot, so that memory given up too early is somebody else's now."""
+    chunks = [bytearray(b"\xaa" * size) for size in (16, 64, 256, 4096, 65536) for _ in range(200)]
+    assert all(chunk.count(0xAA) == len(chunk) for chunk in chunks)
+    return chunks
+
+
+def make(flags=SetupFlags(0), entries=16, **options):
+    """A ring, with a polling thread that goes to sleep soon when it has one."""
+    if flags & SetupFlags.SQPOLL:
+        options.setdefault("sq_thread_idle", 10)
+    return Ring(entries, flags=flags, **options)
+
+
+PRELUDE = """
+import array, gc, os, select, signal, socket, struct, sys, threading, time, warnings
+import ioring
+from ioring import *
+"""
+
+
+def python(code, *, arguments=(), prelude=PRELUDE, timeout=60, expect=0):
+    """Runs code in a Python of its own; what it printed. Its end must be an ordinary one."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", *arguments, "-c", prelude + code],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path[:1], os.path.dirname(__file__), *sys.path])},
+        check=False,
+    )
+    if done.returncode != expect:
+        pytest.fail(f"ended with {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
+    return done.stdout + done.stderr

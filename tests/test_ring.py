@@ -1,0 +1,724 @@
+"""A ring's life: how it is made, what it says about itself, how it submits, waits and shows completions."""
+
+import os
+import select
+import signal
+import socket
+import time
+
+import pytest
+from rings import DEFER, FLAGS, WAIT_S, descriptors, drain, make, needs, needs_setup, ring_mappings, stream_pair
+
+import ioring
+from ioring import Direct, Features, Ring, RingClosed, RingError, SetupFlags, SubmissionQueueFull
+
+# Making a ring.
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 1), (3, 4), (8, 8), (1000, 1024), (32768, 32768)])
+def test_entries_are_rounded_up(asked, given):
+    with Ring(asked) as ring:
+        assert ring.sq_entries == given
+        assert ring.cq_entries == 2 * given
+        assert ring.sq_ready() == ring.cq_ready() == ring.in_flight == 0
+        assert ring.sq_space_left() == given
+
+
+@pytest.mark.parametrize("entries", [0, -1, 32769, 100000, 2**40])
+def test_entries_out_of_range(entries):
+    with pytest.raises(ValueError, match="entries must be between 1 and"):
+        Ring(entries)
+
+
+def test_clamp_takes_the_largest():
+    with Ring(100000, flags=SetupFlags.CLAMP) as ring:
+        assert ring.sq_entries == 32768
+        assert ring.cq_entries == 65536
+
+
+@pytest.mark.parametrize(("asked", "given"), [(4, 4), (5, 8), (64, 64)])
+def test_cq_entries(asked, given):
+    with Ring(4, cq_entries=asked) as ring:
+        assert ring.cq_entries == given
+        assert ring.flags & SetupFlags.CQSIZE
+
+
+@pytest.mark.parametrize("cq_entries", [0, 3, 65537])
+def test_cq_entries_out_of_range(cq_entries):
+    with pytest.raises(ValueError, match="cq_entries must be between"):
+        Ring(4, cq_entries=cq_entries)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        SetupFlags.DEFER_TASKRUN,
+        SetupFlags.TASKRUN_FLAG,
+        SetupFlags.SQPOLL | SetupFlags.COOP_TASKRUN,
+        SetupFlags.SQPOLL | SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN,
+        SetupFlags.SQ_AFF,
+        SetupFlags.HYBRID_IOPOLL,
+        SetupFlags.NO_MMAP,
+        SetupFlags.REGISTERED_FD_ONLY,
+        SetupFlags.CQE_MIXED,
+        SetupFlags.SQE_MIXED,
+    ],
+    ids=lambda flags: flags.name,
+)
+def test_flags_that_cannot_be(flags):
+    with pytest.raises(ValueError, match="needs|go with|does not work with"):
+        Ring(4, flags=flags)
+
+
+def test_flags_unknown_to_the_kernel():
+    with pytest.raises(ioring.RingUnavailable, match="does not accept") as caught:
+        Ring(4, flags=1 << 30)
+    assert caught.value.errno == 22
+
+
+@pytest.mark.parametrize("argument", ["entries", "flags", "cq_entries", "sq_thread_idle", "sq_thread_cpu"])
+def test_arguments_are_numbers(argument):
+    arguments = {"entries": 4, argument: "4"}
+    with pytest.raises(TypeError, match=f"{argument} must be an int"):
+        Ring(**arguments)
+
+
+def test_idle_without_polling_thread_says_nothing():
+    with Ring(4, sq_thread_idle=50) as ring:
+        assert not ring.flags & SetupFlags.SQPOLL
+
+
+def test_workers_of_another_ring():
+    with Ring(4) as one, Ring(4, wq_fd=one) as two, Ring(4, wq_fd=one.fileno()):
+        assert two.flags & SetupFlags.ATTACH_WQ
+        two.get_sqe()
+        assert two.submit() == 1
+        two.wait_cqe(WAIT_S)
+    with pytest.raises(RingClosed):
+        Ring(4, wq_fd=one)
+    with pytest.raises(ioring.RingUnavailable), socket.socket() as other:
+        Ring(4, wq_fd=other)
+
+
+def test_attributes():
+    with Ring(8, flags=SetupFlags.COOP_TASKRUN) as ring:
+        assert ring.features & Features.NODROP
+        assert ring.flags == SetupFlags.COOP_TASKRUN
+        assert ring.fileno() > 2
+        assert not ring.closed
+        assert repr(ring) == f"<Ring fd={ring.fileno()} sq_entries=8 cq_entries=16 in_flight=0>"
+    assert ring.closed
+    assert repr(ring) == "<Ring closed>"
+
+
+def test_made_once():
+    with Ring(4) as ring, pytest.raises(RingError, match="opened once"):
+        ring.__init__(4)
+    never = Ring.__new__(Ring)
+    with pytest.raises(RingClosed, match="never opened"):
+        never.get_sqe()
+    never.close()
+    assert never.closed
+
+
+def test_subclass():
+    class Named(Ring):
+        def __init__(self, name):
+            super().__init__(4)
+            self.name = name
+
+    with Named("mine") as ring:
+        assert ring.name == "mine"
+        assert repr(ring).startswith("<Named fd=")
+
+
+# Ending.
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_close_gives_everything_back(flags):
+    before, mappings = descriptors(), ring_mappings()
+    ring = make(flags)
+    assert ring_mappings() > mappings
+    ring.get_sqe()
+    ring.submit()
+    ring.close()
+    ring.close()
+    assert descriptors() == before
+    assert ring_mappings() == mappings
+
+
+def test_context_manager():
+    with Ring(4) as ring, ring:
+        pass
+    with pytest.raises(RingClosed), ring:
+        pass
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_many_rings_in_turn(flags):
+    for _ in range(50):
+        with make(flags) as ring:
+            ring.get_sqe()
+            ring.submit_and_wait(1, WAIT_S)
+
+
+def test_registered_descriptor_is_given_back():
+    # The kernel has 16 places for one thread.
+    for _ in range(40):
+        with Ring(1) as ring:
+            assert ring.register_ring_fd() == 1
+            ring.get_sqe()
+            ring.submit_and_wait(1, WAIT_S)
+
+
+# Submitting.
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_user_data_comes_back_identical(flags):
+    things = [None, 1, "text", [1], object()]
+    with make(flags) as ring:
+        for thing in things:
+            ring.get_sqe().user_data = thing
+        assert ring.submit() == len(things)
+        seen = [cqe.user_data for cqe in ring.wait_cqes(len(things), WAIT_S)]
+        assert all(mine is theirs for mine, theirs in zip(things, seen, strict=True))
+        assert ring.in_flight == 0
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_full_queue_submits_by_itself(flags):
+    with make(flags, 4) as ring:
+        for number in range(100):
+            ring.get_sqe().user_data = number
+        ring.submit()
+        assert sorted(cqe.user_data for cqe in drain(ring)) == list(range(100))
+
+
+def test_full_queue_of_a_disabled_ring():
+    with Ring(2, flags=SetupFlags.R_DISABLED) as ring:
+        ring.get_sqe()
+        ring.get_sqe()
+        assert ring.sq_space_left() == 0
+        with pytest.raises((SubmissionQueueFull, RingError), match="enable_rings"):
+            ring.get_sqe()
+        ring.enable_rings()
+        ring.get_sqe()
+        assert ring.submit() == 1
+        assert len(ring.wait_cqes(3, WAIT_S)) == 3
+
+
+def test_submit_stops_behind_a_bad_entry():
+    with Ring(8) as ring:
+        refuse(ring)
+        ring.get_sqe()
+        ring.get_sqe()
+        assert ring.submit() == 1
+        assert ring.sq_ready() == 2
+        assert ring.submit() == 2
+        assert [cqe.res for cqe in ring.wait_cqes(3, WAIT_S)] == [-22, 0, 0]
+
+
+def test_submit_all_goes_on():
+    with Ring(8, flags=SetupFlags.SUBMIT_ALL) as ring:
+        refuse(ring)
+        ring.get_sqe()
+        ring.get_sqe()
+        assert ring.submit() == 3
+        assert [cqe.res for cqe in ring.wait_cqes(3, WAIT_S)] == [-22, 0, 0]
+
+
+def test_waiting_does_not_last_for_what_was_not_taken():
+    with Ring(8) as ring:
+        refuse(ring)
+        ring.get_sqe()
+        ring.get_sqe()
+        assert ring.submit_and_wait(3, WAIT_S) in (1, 3)
+        ring.submit()
+        assert [cqe.res for cqe in ring.wait_cqes(3, WAIT_S)] == [-22, 0, 0]
+
+
+def refuse(ring):
+    """An entry that the kernel refuses to take."""
+    sqe = ring.get_sqe()
+    sqe.prep_cancel_op(0, 0xFFFF0000)
+    return sqe
+
+
+# Waiting.
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_timeouts_are_never_early(flags):
+    with make(flags) as ring, stream_pair() as (here, _):
+        ring.get_sqe().prep_recv(here, bytearray(1))
+        ring.submit()
+        for wait in (
+            lambda seconds: ring.wait_cqe(seconds),
+            lambda seconds: ring.wait_cqes(2, seconds),
+            lambda seconds: ring.submit_and_wait(1, seconds),
+        ):
+            for seconds in (0, 0.0, 0.001, 0.03):
+                begin = time.monotonic()
+                with pytest.raises(TimeoutError):
+                    wait(seconds)
+                assert time.monotonic() - begin >= seconds
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_timeout_leaves_completions_in_the_queue(flags):
+    with make(flags) as ring:
+        for number in range(3):
+            ring.get_sqe().user_data = number
+        ring.submit()
+        for _ in range(3):
+            with pytest.raises(TimeoutError, match="3 of 5"):
+                ring.wait_cqes(5, 0.01)
+        assert ring.cq_ready() == 3
+        ring.get_sqe().user_data = 3
+        with pytest.raises(TimeoutError):
+            ring.submit_and_wait(5, 0.01)
+        assert [cqe.user_data for cqe in ring.wait_cqes(4, WAIT_S)] == [0, 1, 2, 3]
+        assert ring.peek_cqe() is None
+
+
+@pytest.mark.parametrize("skipping", [False, True])
+def test_order_is_kept_when_completions_were_put_back(skipping):
+    with Ring(16) as ring:
+        if skipping:
+            ring.get_sqe().skip_success = True
+        for number in range(4):
+            ring.get_sqe().user_data = number
+        ring.submit()
+        with pytest.raises(TimeoutError):
+            ring.wait_cqes(9, 0)
+        ring.submit_and_wait(1)
+        ring.submit_and_wait(2, 0)
+        assert [cqe.user_data for cqe in ring.completions()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_submit_and_wait(flags):
+    with make(flags) as ring, stream_pair() as (here, there):
+        assert ring.submit_and_wait(0) == 0
+        for _ in range(3):
+            ring.get_sqe()
+        assert ring.submit_and_wait(3) == 3
+        assert ring.cq_ready() == 3
+        assert ring.submit_and_wait(3) == 0
+        ring.wait_cqes(3)
+        ring.get_sqe().prep_recv(here, bytearray(4))
+        with pytest.raises(TimeoutError, match="0 of 1"):
+            ring.submit_and_wait(1, 0.01)
+        there.send(b"abc")
+        assert ring.wait_cqe(WAIT_S).res == 3
+
+
+def test_waiting_for_more_than_the_queue_holds():
+    with Ring(4) as ring:
+        with pytest.raises(ValueError, match="n must be between 0 and the 8 entries"):
+            ring.submit_and_wait(9)
+        for _ in range(40):
+            ring.get_sqe()
+        ring.submit()
+        assert len(ring.wait_cqes(40, WAIT_S)) == 40
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_peek(flags):
+    with make(flags) as ring:
+        assert ring.peek_cqe() is None
+        ring.get_sqe().user_data = "x"
+        ring.submit_and_wait(1, WAIT_S)
+        assert ring.peek_cqe().user_data == "x"
+        assert ring.peek_cqe() is None
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_completions_of_a_loop_left_early(flags):
+    with make(flags) as ring:
+        for number in range(10):
+            ring.get_sqe().user_data = number
+        ring.submit_and_wait(10, WAIT_S)
+        seen = []
+        for cqe in ring.completions():
+            seen.append(cqe.user_data)
+            if len(seen) == 3:
+                break
+        seen += [cqe.user_data for cqe in ring.completions()]
+        assert seen == list(range(10))
+        assert list(ring.completions()) == []
+
+
+def test_completions_of_a_loop_that_submits():
+    with Ring(8) as ring:
+        ring.get_sqe()
+        ring.get_sqe()
+        ring.submit_and_wait(2)
+        rounds = 0
+        for _ in ring.completions():
+            rounds += 1
+            ring.get_sqe()
+            ring.submit()
+        assert rounds == 2
+        assert len(list(ring.completions())) == 2
+
+
+def test_completions_iterator():
+    with Ring(8) as ring:
+        ring.get_sqe()
+        ring.submit_and_wait(1)
+        iterator = ring.completions()
+        assert iter(iterator) is iterator
+        assert ring.wait_cqe().res == 0
+        assert next(iterator, "none") == "none"
+        ring.get_sqe()
+        ring.submit_and_wait(1)
+        iterator = ring.completions()
+    with pytest.raises(RingClosed):
+        next(iterator)
+    with pytest.raises(TypeError):
+        type(iterator)()
+    assert list(type(iterator).__new__(type(iterator))) == []
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_overflow_loses_nothing(flags):
+    with make(flags, 4, cq_entries=4) as ring:
+        for number in range(64):
+            ring.get_sqe().user_data = number
+        ring.submit()
+        assert sorted(cqe.user_data for cqe in drain(ring)) == list(range(64))
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_overflow_of_multishot_loses_nothing(flags):
+    with make(flags, 4, cq_entries=4) as ring, stream_pair() as (here, there):
+        buffers = ring.setup_buf_ring(32, 64, 3)
+        arm(ring, here)
+        for number in range(16):
+            there.send(bytes([number]) * 8)
+        there.shutdown(socket.SHUT_WR)
+        data = b""
+        ends = 0
+        while True:
+            cqe = ring.wait_cqe(WAIT_S)
+            if cqe.buffer_id is not None:
+                data += buffers.read(cqe)
+                buffers.recycle(cqe)
+            if not cqe.more:
+                if cqe.res == 0:
+                    break
+                ends += 1
+                arm(ring, here)
+        assert data == b"".join(bytes([number]) * 8 for number in range(16))
+        assert buffers.available == 32
+
+
+def arm(ring, sock):
+    sqe = ring.get_sqe()
+    sqe.prep_recv_multishot(sock)
+    sqe.buffer_group = 3
+    ring.submit()
+
+
+def test_poll_tells_of_completions():
+    with Ring(4) as ring:
+        poll = select.poll()
+        poll.register(ring, select.POLLIN)
+        assert poll.poll(0) == []
+        ring.get_sqe()
+        ring.submit()
+        assert poll.poll(WAIT_S * 1000) == [(ring.fileno(), select.POLLIN)]
+
+
+# Successes that are not shown.
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_skip_success(flags):
+    with make(flags) as ring:
+        for number in range(6):
+            sqe = ring.get_sqe()
+            if number == 3:
+                sqe.prep_close(1 << 20)
+            sqe.user_data = number
+            sqe.skip_success = number % 3 == 0
+        assert ring.submit_and_wait(5, WAIT_S) == 6
+        assert [(cqe.user_data, cqe.res) for cqe in drain(ring)] == [(1, 0), (2, 0), (3, -9), (4, 0), (5, 0)]
+        assert ring.in_flight == 0
+
+
+def test_skip_success_alone_ends_the_wait_in_time():
+    with Ring(4) as ring:
+        ring.get_sqe().skip_success = True
+        with pytest.raises(TimeoutError):
+            ring.submit_and_wait(1, 0.01)
+        assert ring.in_flight == 0
+        assert list(ring.completions()) == []
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_skip_success_in_a_chain(flags):
+    with make(flags) as ring:
+        for number in range(4):
+            sqe = ring.get_sqe()
+            sqe.user_data = number
+            sqe.link = number < 3
+            sqe.skip_success = number < 3
+        ring.submit()
+        assert ring.wait_cqe(WAIT_S).user_data == 3
+        assert ring.in_flight == 0
+
+
+# Descriptors of completions that nobody saw.
+
+
+def unseen_accept(ring):
+    server = socket.create_server(("127.0.0.1", 0))
+    peers = [socket.create_connection(server.getsockname()) for _ in range(3)]
+    ring.get_sqe().prep_multishot_accept(server)
+    return 3, [server, *peers]
+
+
+def unseen_openat(ring):
+    ring.get_sqe().prep_openat(None, __file__, os.O_RDONLY)
+    return 1, []
+
+
+def unseen_socket(ring):
+    ring.get_sqe().prep_socket(socket.AF_INET, socket.SOCK_STREAM)
+    return 1, []
+
+
+def unseen_pipe(ring):
+    ring.get_sqe().prep_pipe(memoryview(bytearray(9))[1:])
+    return 1, []
+
+
+def unseen_install(ring):
+    ring.register_files([0])
+    ring.get_sqe().prep_fixed_fd_install(Direct(0))
+    return 1, []
+
+
+UNSEEN = [
+    unseen_accept,
+    unseen_openat,
+    pytest.param(unseen_socket, marks=needs("SOCKET")),
+    pytest.param(unseen_pipe, marks=needs("PIPE")),
+    pytest.param(unseen_install, marks=needs("FIXED_FD_INSTALL")),
+]
+
+
+@pytest.mark.parametrize("put_back", [False, True], ids=["in the queue", "put back"])
+@pytest.mark.parametrize("start", UNSEEN)
+@pytest.mark.parametrize("flags", FLAGS)
+def test_descriptors_nobody_saw_are_closed(flags, start, put_back):
+    before = descriptors()
+    with make(flags) as ring:
+        count, resources = start(ring)
+        ring.submit_and_wait(count, WAIT_S)
+        if put_back:
+            with pytest.raises(TimeoutError):
+                ring.wait_cqes(count + 1, 0.01)
+    for resource in resources:
+        resource.close()
+    assert descriptors() == before
+
+
+def test_descriptor_nobody_saw_may_be_closed_already():
+    with stream_pair() as (here, _):
+        buffer = bytearray(8)
+        with Ring(8) as ring:
+            unseen_openat(ring)
+            ring.get_sqe().prep_recv(here, buffer)
+            before = descriptors()
+            ring.submit_and_wait(1, WAIT_S)
+            (opened,) = descriptors() - before
+            os.close(opened)
+        buffer.extend(b"free again")
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_direct_sockets_end_at_close(flags):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ring = make(flags)
+        ring.register_files_sparse(4)
+        ring.get_sqe().prep_multishot_accept_direct(server)
+        ring.submit()
+        peers = [socket.create_connection(server.getsockname(), WAIT_S) for _ in range(2)]
+        ring.wait_cqes(2, WAIT_S)
+        ring.get_sqe().prep_recv(Direct(0), bytearray(8))
+        ring.submit()
+        ring.close()
+        for peer in peers:
+            with peer:
+                assert peer.recv(1) == b""
+
+
+# Signals.
+
+
+@pytest.fixture
+def alarm():
+    """Calls a function from a signal handler after a while: alarm(function, seconds)."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def start(function, seconds=0.05):
+        signal.signal(signal.SIGALRM, lambda *_: function())
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    yield start
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, which would end the tests if it came too late."""
+
+
+def interrupt():
+    raise Interrupted
+
+
+def waits(ring, sock):
+    """All ways to wait, the last two with something to submit as they begin."""
+
+    def submitting(wait):
+        def prepared():
+            ring.get_sqe().prep_recv(sock, bytearray(1))
+            return wait()
+
+        return prepared
+
+    return {
+        "wait_cqe": lambda: ring.wait_cqe(WAIT_S),
+        "wait_cqes": lambda: ring.wait_cqes(3, WAIT_S),
+        "submit_and_wait": lambda: ring.submit_and_wait(1, WAIT_S),
+        "submit_and_wait submitting": submitting(lambda: ring.submit_and_wait(1, WAIT_S)),
+        "submit_and_wait without limit": submitting(lambda: ring.submit_and_wait(1)),
+    }
+
+
+WAITS = ["wait_cqe", "wait_cqes", "submit_and_wait", "submit_and_wait submitting", "submit_and_wait without limit"]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("flags", FLAGS)
+def test_handler_raises_while_waiting(flags, wait, alarm):
+    with make(flags) as ring, stream_pair() as (here, there):
+        ring.get_sqe().prep_recv(here, bytearray(1))
+        ring.submit()
+        begin = time.monotonic()
+        alarm(interrupt)
+        with pytest.raises(Interrupted):
+            waits(ring, here)[wait]()
+        assert time.monotonic() - begin < WAIT_S / 2
+        there.send(b"ab")
+        assert {cqe.res for cqe in drain(ring)} == {1}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("flags", FLAGS)
+def test_handler_closes_while_waiting(flags, wait, alarm):
+    with make(flags) as ring, stream_pair() as (here, _):
+        buffer = bytearray(8)
+        ring.get_sqe().prep_recv(here, buffer)
+        ring.submit()
+        alarm(ring.close)
+        with pytest.raises(RingClosed):
+            waits(ring, here)[wait]()
+        buffer.extend(b"free again")
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_handler_submits_while_waiting(flags, alarm):
+    def submit():
+        ring.get_sqe().user_data = "from the handler"
+        ring.submit()
+
+    with make(flags) as ring:
+        alarm(submit)
+        assert ring.wait_cqe(WAIT_S).user_data == "from the handler"
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_handler_reaps_while_waiting(flags, alarm):
+    def reap():
+        for number in range(3):
+            ring.get_sqe().user_data = number
+        ring.submit_and_wait(3, WAIT_S)
+        seen.append(ring.wait_cqe(WAIT_S).user_data)
+
+    seen = []
+    with make(flags) as ring:
+        alarm(reap)
+        seen += [cqe.user_data for cqe in ring.wait_cqes(2, WAIT_S)]
+        assert seen == [0, 1, 2]
+
+
+def test_signals_without_exceptions_do_not_shorten_the_wait(alarm):
+    rings = [0]
+
+    def again():
+        rings[0] += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+
+    with Ring(4) as ring:
+        alarm(again, 0.005)
+        begin = time.monotonic()
+        with pytest.raises(TimeoutError):
+            ring.wait_cqe(0.1)
+        assert time.monotonic() - begin >= 0.1
+        assert rings[0] > 3
+
+
+# Kinds of ring.
+
+
+@needs_setup("SQPOLL")
+def test_polling_thread_sleeps_and_is_woken():
+    with Ring(4, flags=SetupFlags.SQPOLL, sq_thread_idle=1) as ring:
+        for number in range(5):
+            ring.get_sqe().user_data = number
+            ring.submit()
+            assert ring.wait_cqe(WAIT_S).user_data == number
+            # Longer than the idle time, by a wait that ends with nothing.
+            with pytest.raises(TimeoutError):
+                ring.wait_cqe(0.02)
+
+
+@needs_setup("SQE128", "CQE32")
+@pytest.mark.parametrize("flags", [SetupFlags.SQE128, SetupFlags.CQE32, SetupFlags.SQE128 | SetupFlags.CQE32])
+def test_large_entries(flags):
+    with Ring(4, flags=flags) as ring:
+        sqe = ring.get_sqe()
+        sqe.prep_nop()
+        assert len(bytes(sqe)) == (128 if flags & SetupFlags.SQE128 else 64)
+        for number in range(10):
+            ring.get_sqe().user_data = number
+        ring.submit()
+        seen = drain(ring)
+        assert [cqe.user_data for cqe in seen] == [None, *range(10)]
+        assert {cqe.extra for cqe in seen} == ({(0, 0)} if flags & SetupFlags.CQE32 else {None})
+
+
+@needs_setup("DEFER_TASKRUN")
+def test_multishot_accept_on_a_full_completion_queue():
+    with Ring(2, flags=DEFER, cq_entries=2) as ring, socket.create_server(("127.0.0.1", 0)) as server:
+        ring.get_sqe().prep_multishot_accept(server)
+        ring.submit()
+        peers = [socket.create_connection(server.getsockname(), WAIT_S) for _ in range(8)]
+        accepted = 0
+        while accepted < 8:
+            cqe = ring.wait_cqe(WAIT_S)
+            if cqe.res >= 0:
+                os.close(cqe.res)
+                accepted += 1
+            if not cqe.more:
+                ring.get_sqe().prep_multishot_accept(server)
+                ring.submit()
+        for peer in peers:
+            peer.close()
