@@ -547,7 +547,7 @@ NOT_HERE = {
     "rw": "common part of the others",
     "nop128": "for rings of mixed entry sizes, which ioring does not make",
     "uring_cmd128": "for rings of mixed entry sizes, which ioring does not make",
-    "cmd_getsockname": "prep_cmd_sock does it, as for every SocketOp",
+    "cmd_getsockname": "for kernel 6.19; prep_uring_cmd does it",
 }
 SEPARATELY = {"send_set_addr"}
 

@@ -23,7 +23,7 @@ from ioring._core.constants import (
 )
 from ioring._core.direct import Direct
 from ioring._core.errors import RegistrationError, RingUnavailable, SlotError, os_error
-from ioring._core.ring import RingCore, send_message
+from ioring._core.ring import RingCore, own_methods, send_message
 from ioring.features import accepts_any_ring, explain
 
 _UNSUPPORTED = (
@@ -57,6 +57,7 @@ def _address(buffer):
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if len(buffer) else 0
 
 
+@own_methods
 class Ring(RingCore):
     """One io_uring instance, in liburing's vocabulary (``io_uring_queue_init_params``).
 
@@ -120,6 +121,8 @@ class Ring(RingCore):
             if error.errno == errno.EINVAL and not accepts_any_ring():
                 raise RingUnavailable(error.errno, explain(error.errno)) from None
             raise RingUnavailable(error.errno, explain(error.errno, flags)) from None
+        if not flags & SetupFlags.R_DISABLED:
+            self._spare_lookups()
 
     @property
     def features(self):
@@ -152,33 +155,54 @@ class Ring(RingCore):
         self._adopt_disabled()
         self._do(RegisterOp.ENABLE_RINGS, None, 0)
         self._enabled()
+        if self._registered_fd < 0:
+            self._fd_asked = False
+            self._spare_lookups()
 
     def register_ring_fd(self):
         """Spares the kernel looking up the ring's descriptor at each call (``io_uring_register_ring_fd``, 5.18).
 
-        Returns 1, as liburing does. One thread can have 16 rings registered.
+        The ring does it by itself when it is made, as long as the thread has one of its 16 places free; this call
+        makes sure of it. Returns 1, as liburing does.
 
         Raises:
-            RegistrationError: it is registered already.
+            RegistrationError: it was called before.
+            OSError: EBUSY: the thread has 16 rings registered.
         """
-        if self._registered_fd >= 0:
+        if self._fd_asked:
+            self._check()
             raise RegistrationError("the ring's descriptor is registered already")
+        if self._registered_fd < 0:
+            self._register_own_fd()
+        self._check()
+        self._fd_asked = True
+        return 1
+
+    def _register_own_fd(self):
         argument = bytearray(struct.pack("=IIQ", 0xFFFFFFFF, 0, self.fileno()))
-        result = self._do(RegisterOp.RING_FDS, argument, 1)
+        self._do(RegisterOp.RING_FDS, argument, 1)
         self._use_registered_fd(struct.unpack_from("=I", argument)[0])
-        return result
+
+    def _spare_lookups(self):
+        """Registers the descriptor where that is possible: an `enter` is then 45 ns shorter (kernel 6.18)."""
+        try:
+            self._register_own_fd()
+        except OSError:
+            pass  # an older kernel, or 16 rings in this thread: it works by descriptor too
 
     def unregister_ring_fd(self):
-        """Takes ``register_ring_fd`` back (``io_uring_unregister_ring_fd``).
+        """Takes ``register_ring_fd`` back (``io_uring_unregister_ring_fd``): each call looks the descriptor up again.
 
         Raises:
             RegistrationError: it is not registered.
         """
         index = self._registered_fd
         if index < 0:
+            self._check()
             raise RegistrationError("the ring's descriptor is not registered")
         self._do(RegisterOp.UNREGISTER_RING_FDS, bytearray(struct.pack("=IIQ", index, 0, 0)), 1)
         self._use_registered_fd(-1)
+        self._fd_asked = False
 
     # The file table.
 

@@ -1,6 +1,7 @@
 """The completion queue entry: an immutable copy of what the kernel said."""
 
 import cython
+from cython.cimports.ioring._core.freelist import ioring_freelist_install
 from cython.cimports.ioring._core.member import ioring_add_member
 
 from ioring._core.constants import CqeFlags
@@ -89,4 +90,5 @@ def _add_members():
         raise ImportError("the compiler laid out Cqe in an unexpected way")
 
 
+ioring_freelist_install(Cqe)
 _add_members()

@@ -25,6 +25,7 @@ cdef class RingCore(OpTable):
     cdef dict buffer_rings
     cdef list retired
     cdef public object _fixed_buffers
+    cdef public bint _fd_asked
 
     @cython.final
     cdef int adopt(self) except -1

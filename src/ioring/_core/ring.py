@@ -21,6 +21,7 @@ from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset
 from cython.cimports.posix.unistd import close as close_descriptor
 from cython.cimports.posix.unistd import usleep
+from cython.cimports.ioring._core.member import ioring_own_method
 from cython.cimports.ioring._core.process import (
     uring_close,
     uring_enlist,
@@ -598,6 +599,7 @@ class RingCore(OpTable):
         missing: cython.uint
         while True:
             while cython.cast(cython.uint, len(collected)) < n:
+                self.check()  # the last completion's memory was given up, which may run anybody's code
                 cqe = self.pop()
                 if cqe is None:
                     break
@@ -944,3 +946,10 @@ def send_message(fd, nbytes, data, flags):
     code = uring_sys_register(-1, URING_REGISTER_SEND_MSG_RING, cython.address(sqe), 1)
     if code < 0:
         raise os_error(code, "io_uring_register send_msg_ring")
+
+
+def own_methods(ring_class):
+    """Gives a subclass of RingCore the methods that are called per request as its own: see member.h."""
+    for name in ("get_sqe", "submit", "submit_and_wait", "wait_cqe", "wait_cqes", "peek_cqe", "completions"):
+        ioring_own_method(ring_class, getattr(RingCore, name))
+    return ring_class

@@ -4,6 +4,7 @@ import struct
 
 import cython
 from cython.cimports.ioring._core.direct import Direct
+from cython.cimports.ioring._core.member import ioring_own_method
 from cython.cimports.libc.string import memcpy
 
 from ioring._core.constants import FILE_INDEX_ALLOC, FutexFlags
@@ -352,14 +353,14 @@ class Sqe(SocketSqe):
         self.sqe.op_flags = integer(flags, "flags", 0, 0xFFFFFFFF)
         return self.end(opcode, turn)
 
-    def prep_futex_wait(self, futex, val, mask=0xFFFFFFFF, futex_flags=FutexFlags.SIZE_U32, flags=0):
+    def prep_futex_wait(self, futex, val, mask=0xFFFFFFFF, futex_flags=2, flags=0):
         """Waits until the futex is woken, while it holds ``val`` (``io_uring_prep_futex_wait``, kernel 6.7).
 
         ``futex`` is a writable buffer of 4 bytes at an aligned address (``array``, ``mmap``, ``ctypes``).
         """
         self.put_futex(URING_OP_FUTEX_WAIT, futex, val, mask, futex_flags, flags)
 
-    def prep_futex_wake(self, futex, val, mask=0xFFFFFFFF, futex_flags=FutexFlags.SIZE_U32, flags=0):
+    def prep_futex_wake(self, futex, val, mask=0xFFFFFFFF, futex_flags=2, flags=0):
         """Wakes up to ``val`` waiters (``io_uring_prep_futex_wake``, kernel 6.7). The result is how many."""
         self.put_futex(URING_OP_FUTEX_WAKE, futex, val, mask, futex_flags, flags)
 
@@ -437,3 +438,13 @@ class Sqe(SocketSqe):
         self.sqe.addr = integer(offset, "offset", 0, 0x7FFFFFFFFFFFFFFF)
         self.sqe.addr3 = integer(nbytes, "nbytes", 0, 0x7FFFFFFFFFFFFFFF)
         self.end(URING_OP_URING_CMD, turn)
+
+
+def _own_methods():
+    for base in (Entry, FileSqe, SocketSqe):
+        for name, method in list(vars(base).items()):
+            if name.startswith("prep_") or name == "set_flags":
+                ioring_own_method(Sqe, method)
+
+
+_own_methods()

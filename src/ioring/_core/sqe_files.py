@@ -132,7 +132,7 @@ class FileSqe(Entry):
         """
         self.put_open(dfd, path, flags, mode, 0, False)
 
-    def prep_openat_direct(self, dfd, path, flags=0, mode=0, file_index=FILE_INDEX_ALLOC):
+    def prep_openat_direct(self, dfd, path, flags=0, mode=0, file_index=0xFFFFFFFF):
         """Opens a file into a slot of the ring's table (``io_uring_prep_openat_direct``, kernel 5.15).
 
         ``file_index`` is the slot, a ``Direct``, or ``FILE_INDEX_ALLOC``: then the result is the slot, else 0. The
@@ -147,7 +147,7 @@ class FileSqe(Entry):
         """``prep_openat`` from the working directory (``io_uring_prep_open``)."""
         self.prep_openat(None, path, flags, mode)
 
-    def prep_open_direct(self, path, flags=0, mode=0, file_index=FILE_INDEX_ALLOC):
+    def prep_open_direct(self, path, flags=0, mode=0, file_index=0xFFFFFFFF):
         """``prep_openat_direct`` from the working directory (``io_uring_prep_open_direct``)."""
         self.prep_openat_direct(None, path, flags, mode, file_index)
 
@@ -168,7 +168,7 @@ class FileSqe(Entry):
         """Opens a file as an ``OpenHow`` says (``io_uring_prep_openat2``)."""
         self.put_openhow(dfd, path, how, 0, False)
 
-    def prep_openat2_direct(self, dfd, path, how, file_index=FILE_INDEX_ALLOC):
+    def prep_openat2_direct(self, dfd, path, how, file_index=0xFFFFFFFF):
         """The same into a slot of the ring's table (``io_uring_prep_openat2_direct``)."""
         self.put_openhow(dfd, path, how, file_index, True)
 
@@ -476,7 +476,7 @@ class FileSqe(Entry):
         self.end(URING_OP_PIPE, turn)
         self.marks |= MARK_DESCRIPTOR
 
-    def prep_pipe_direct(self, fds, pipe_flags=0, file_index=FILE_INDEX_ALLOC):
+    def prep_pipe_direct(self, fds, pipe_flags=0, file_index=0xFFFFFFFF):
         """Makes a pipe of two direct descriptors (``io_uring_prep_pipe_direct``): slots in place of descriptors.
 
         With a slot instead of ``FILE_INDEX_ALLOC`` the pipe takes this slot and the next.

@@ -40,7 +40,7 @@ class SocketSqe(FileSqe):
         """
         self.put_accept(fd, address, flags, 0, False, False)
 
-    def prep_accept_direct(self, fd, address=None, flags=0, file_index=FILE_INDEX_ALLOC):
+    def prep_accept_direct(self, fd, address=None, flags=0, file_index=0xFFFFFFFF):
         """Accepts one connection into a slot (``io_uring_prep_accept_direct``, kernel 5.15).
 
         ``file_index`` as of ``prep_openat_direct``. The kernel refuses ``SOCK_CLOEXEC`` here. When the table is
@@ -126,7 +126,7 @@ class SocketSqe(FileSqe):
         """
         self.put_socket(domain, type, protocol, flags, 0, False)
 
-    def prep_socket_direct(self, domain, type, protocol=0, file_index=FILE_INDEX_ALLOC, flags=0):
+    def prep_socket_direct(self, domain, type, protocol=0, file_index=0xFFFFFFFF, flags=0):
         """Makes a socket in a slot (``io_uring_prep_socket_direct``). ``file_index`` as of ``prep_openat_direct``."""
         self.put_socket(domain, type, protocol, flags, file_index, True)
 
