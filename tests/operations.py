@@ -1,6 +1,7 @@
 """Helpers for tests of operations: one request, from its preparation to its completion."""
 
 import contextlib
+import os
 
 import pytest
 from rings import DEFER, make, needs_setup
@@ -44,9 +45,11 @@ def prepare(ring, method, *arguments, **attributes):
 
 
 def start(ring, method, *arguments, **attributes):
-    """The same, submitted."""
+    """The same, submitted and taken by the kernel."""
     sqe = prepare(ring, method, *arguments, **attributes)
     ring.submit()
+    while ring.sq_ready():
+        os.sched_yield()  # with SQPOLL it is taken by a thread
     return sqe
 
 

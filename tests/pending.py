@@ -9,9 +9,9 @@ import socket
 import tempfile
 
 import pytest
-from rings import DEFER, listener, needs, needs_setup, pipe_pair, stream_pair
 
 from ioring import Direct, EpollEvents, MsgHdr, Ring, SetupFlags, SigInfo, SockAddr
+from rings import DEFER, WAIT_S, listener, needs, needs_setup, pipe_pair, stream_pair
 
 KINDS = [
     pytest.param(SetupFlags(0), id="plain"),
@@ -35,10 +35,11 @@ class Loan:
         setattr(self.thing, name, value)
 
 
-def pending(*operations):
+def pending(*operations, before=None):
     """Registers a context manager that prepares one request on a ring and gives (memory, happen).
 
     ``memory`` lists the bytearrays that the kernel may touch; ``happen`` lets the event happen that is waited for.
+    ``before`` is called with the ring before the SQE is taken.
     """
 
     def register(function):
@@ -53,6 +54,7 @@ def pending(*operations):
                 del ring, sqe
                 yield prepared
 
+        start.before = before
         STARTERS.append(pytest.param(start, id=function.__name__, marks=needs(*operations)))
         return start
 
@@ -158,12 +160,14 @@ def read_multishot(ring, sqe):
         yield [], lambda: sink.write(b"x" * 64)
 
 
-@pending("PROVIDE_BUFFERS", "RECV")
+def provide(ring):
+    ring.get_sqe().prep_provide_buffers(bytearray(256), 64, 4, 9)
+    ring.submit()
+    assert ring.wait_cqe(WAIT_S).res >= 0
+
+
+@pending("PROVIDE_BUFFERS", "RECV", before=provide)
 def recv_of_provided_group(ring, sqe):
-    memory = bytearray(256)
-    provide = ring.get_sqe()
-    provide.prep_provide_buffers(memory, 64, 4, 9)
-    provide.skip_success = True
     with stream_pair() as (here, there):
         sqe.prep_recv(here, None, 64)
         sqe.buffer_group = 9
@@ -303,7 +307,13 @@ def openat_fifo(ring, sqe):
         path = os.path.join(folder, "fifo" * 20)
         os.mkfifo(path)
         sqe.prep_openat(None, path, os.O_RDONLY | os.O_CLOEXEC)
-        yield [], lambda: os.close(os.open(path, os.O_RDWR))
+        sqe.always_async = True
+        ends = []
+        try:
+            yield [], lambda: ends.append(os.open(path, os.O_RDWR))
+        finally:
+            for end in ends:
+                os.close(end)
 
 
 @pending("CONNECT")

@@ -280,6 +280,8 @@ def signature(method):
             if p.name != "self"
         ]
         text = str(inspect.Signature(plain))
+    text = text.replace("file_index=0xFFFFFFFF", "file_index=FILE_INDEX_ALLOC")
+    text = text.replace("futex_flags=2", "futex_flags=FutexFlags.SIZE_U32")
     return re.sub(r"^\(\$self(, )?", "(", text)[1:-1]
 
 

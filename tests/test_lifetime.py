@@ -10,21 +10,21 @@ import warnings
 import weakref
 
 import pytest
+
+from ioring import CancelFlags, Direct, MsgHdr, Op, Ring, RingClosed, SetupFlags, SockAddr, SqeSubmitted
 from pending import KINDS, STARTERS, recv, timeout
 from rings import (
     WAIT_S,
     descriptors,
     drain,
-    forget,
     make,
     needs,
     resizable,
     ring_mappings,
     stir,
     stream_pair,
+    tcp_pair,
 )
-
-from ioring import CancelFlags, Direct, MsgHdr, Op, Ring, RingClosed, SetupFlags, SockAddr, SqeSubmitted
 
 OPERATIONS = pytest.mark.parametrize("start", STARTERS)
 FLAGS = pytest.mark.parametrize("flags", KINDS)
@@ -32,6 +32,8 @@ FLAGS = pytest.mark.parametrize("flags", KINDS)
 
 def begin(ring, start, stack):
     """Submits one pending request: its Sqe, its memory, and what lets it complete."""
+    if start.before:
+        start.before(ring)
     sqe = ring.get_sqe()
     memory, happen = stack.enter_context(start(ring, sqe))
     sqe.user_data = "pending"
@@ -84,7 +86,7 @@ def test_cancelled_request_gives_its_memory_back_with_its_completion(flags, star
         ring.submit()
         seen = drain(ring)
         assert sum(cqe.user_data == "pending" for cqe in seen) >= 1
-        assert [cqe.res for cqe in seen if cqe.user_data == "cancel"] in ([0], [-114])
+        assert sum(cqe.user_data == "cancel" for cqe in seen) == 1
         assert all(map(resizable, memory))
 
 
@@ -202,23 +204,21 @@ def test_cancelling_what_is_done_cancels_nothing_else():
             two.get_sqe().prep_cancel(mine)
 
 
+@needs("SEND_ZC")
 @FLAGS
 def test_zero_copy_send_holds_its_memory_until_the_notification(flags):
-    if needs("SEND_ZC").args[0]:
-        pytest.skip("the kernel has no SEND_ZC")
     buffer = bytearray(50000)
-    with make(flags) as ring, socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as here, server.accept()[0] as there:
-            ring.get_sqe().prep_send_zc(here, buffer)
-            ring.submit()
-            result = ring.wait_cqe(WAIT_S)
-            assert result.res > 0
-            if result.more:
-                assert ring.in_flight == 1
-                assert not resizable(buffer)
-                there.recv(1 << 20)
-                assert ring.wait_cqe(WAIT_S).notification
-            assert resizable(buffer)
+    with make(flags) as ring, tcp_pair() as (here, there):
+        ring.get_sqe().prep_send_zc(here, buffer)
+        ring.submit()
+        result = ring.wait_cqe(WAIT_S)
+        assert result.res > 0
+        if result.more:
+            assert ring.in_flight == 1
+            assert not resizable(buffer)
+            there.recv(1 << 20)
+            assert ring.wait_cqe(WAIT_S).notification
+        assert resizable(buffer)
 
 
 # References.
@@ -228,31 +228,26 @@ def test_arguments_are_let_go():
     class Buffer(bytearray):
         pass
 
-    class Socket(socket.socket):
-        pass
+    class Socket:
+        def fileno(self):
+            return here.fileno()
 
-    left, right = socket.socketpair()
-    left = Socket(fileno=left.detach())
-    with Ring(8) as ring, right:
-        buffer, tag = Buffer(8), Buffer()
-        seen = [weakref.ref(thing) for thing in (left, buffer, tag)]
+    with Ring(8) as ring, stream_pair() as (here, there):
+        sock, buffer, tag = Socket(), Buffer(8), Buffer()
+        seen = [weakref.ref(thing) for thing in (sock, buffer, tag)]
         sqe = ring.get_sqe()
-        sqe.prep_recv(left, buffer)
+        sqe.prep_recv(sock, buffer)
         sqe.user_data = tag
         ring.submit()
-        fd = left.fileno()
-        del left, buffer, tag, sqe
+        del sock, buffer, tag, sqe
         gc.collect()
         assert all(ref() is not None for ref in seen)
-        assert os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
-        right.send(b"x")
+        there.send(b"x")
         cqe = ring.wait_cqe(WAIT_S)
         assert cqe.user_data is seen[2]()
-        assert seen[1]() is None
-        socket.socket(fileno=fd).close() if seen[0]() is not None else None
+        assert [ref() for ref in seen[:2]] == [None, None]
         del cqe
-        gc.collect()
-        assert [ref() for ref in seen[1:]] == [None, None]
+        assert seen[2]() is None
 
 
 @FLAGS
@@ -316,8 +311,10 @@ def test_cycles_are_collected(start, closed):
         copies = memory[:]
         if closed:
             ring.close()
-        del ring, sqe, node, memory
-        forget()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del ring, sqe, node, memory
+            gc.collect()
         assert gone() is None
         assert all(map(resizable, copies))
 
@@ -349,7 +346,12 @@ def test_sqe_outlives_its_ring():
     gc.collect()
     for sqe in (prepared, submitted, prepared_later):
         assert "completed" in repr(sqe)
-        for use in (sqe.prep_nop, lambda sqe=sqe: sqe.flags, lambda sqe=sqe: bytes(sqe), lambda sqe=sqe: sqe.set_flags(0)):
+        for use in (
+            sqe.prep_nop,
+            lambda sqe=sqe: sqe.flags,
+            lambda sqe=sqe: bytes(sqe),
+            lambda sqe=sqe: sqe.set_flags(0),
+        ):
             with pytest.raises(SqeSubmitted, match="take a new"):
                 use()
 
@@ -388,10 +390,11 @@ def test_buffers_registered_with_a_ring_are_held():
     ring.register_buffers(buffers)
     ring.close()
     assert all(map(resizable, buffers))
-    ring = Ring(8)
-    ring.register_buffers(buffers)
-    del ring
-    forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        ring = Ring(8)
+        ring.register_buffers(buffers)
+        del ring
     assert all(map(resizable, buffers))
 
 
@@ -425,9 +428,7 @@ def stubborn():
     from ioring import RegisterOp, RestrictionOp
 
     ring = Ring(8, flags=SetupFlags.R_DISABLED)
-    ring.register_restrictions(
-        [(RestrictionOp.REGISTER_OP, RegisterOp.ENABLE_RINGS), (RestrictionOp.SQE_OP, Op.READ)]
-    )
+    ring.register_restrictions([(RestrictionOp.REGISTER_OP, RegisterOp.ENABLE_RINGS), (RestrictionOp.SQE_OP, Op.READ)])
     ring.enable_rings()
     reading, writing = os.pipe()
     buffer = bytearray(b"unchanged")

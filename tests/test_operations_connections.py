@@ -165,7 +165,9 @@ def test_connect_refused(ring, server):
 
 @needs("BIND", "LISTEN", "SOCKET")
 def test_server_made_by_operations(ring):
-    with socket.socket(fileno=result(ring, Sqe.prep_socket, socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)) as server:
+    with socket.socket(
+        fileno=result(ring, Sqe.prep_socket, socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    ) as server:
         assert not server.get_inheritable()
         assert (server.family, server.type) == (socket.AF_INET, socket.SOCK_STREAM)
         assert result(ring, Sqe.prep_bind, server, ("127.0.0.1", 0)) == 0
@@ -198,7 +200,8 @@ def test_direct_server_and_client(ring, tmp_path):
 @needs("SOCKET")
 def test_socket_direct_chooses_a_slot(ring):
     slots = [
-        result(ring, Sqe.prep_socket_direct, socket.AF_INET, socket.SOCK_DGRAM, 0, FILE_INDEX_ALLOC) for _ in range(SLOTS)
+        result(ring, Sqe.prep_socket_direct, socket.AF_INET, socket.SOCK_DGRAM, 0, FILE_INDEX_ALLOC)
+        for _ in range(SLOTS)
     ]
     assert sorted(slots) == list(range(SLOTS))
     assert complete(ring, Sqe.prep_socket_direct, socket.AF_INET, socket.SOCK_DGRAM).res == -errno.ENFILE

@@ -237,7 +237,10 @@ def test_descriptors_in_messages(ring, pair, tmp_path):
 
 def test_sendmsg_to_a_unix_address(ring, tmp_path):
     message = MsgHdr([bytearray(20)], name_size=128)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as here, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as here,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there,
+    ):
         here.bind(str(tmp_path / "here"))
         there.bind(b"\0ioring-test-" + str(os.getpid()).encode())
         assert result(ring, Sqe.prep_sendmsg, here, MsgHdr([b"hello"], address=there.getsockname())) == 5

@@ -23,3 +23,5 @@ cdef class Cqe:
     cdef bint descriptor
     cdef Additional additional
 
+
+cdef Cqe new_cqe()

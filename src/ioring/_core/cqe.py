@@ -1,7 +1,7 @@
 """The completion queue entry: an immutable copy of what the kernel said."""
 
 import cython
-from cython.cimports.ioring._core.freelist import ioring_freelist_install
+from cython.cimports.ioring._core.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.ioring._core.member import ioring_add_member
 
 from ioring._core.constants import CqeFlags
@@ -78,6 +78,11 @@ class Cqe:
         return f"<Cqe res={self.res} flags={flags!r}{buffer} user_data={self.user_data!r}>"
 
 
+def new_cqe():
+    """An empty Cqe. To make it may collect garbage, and with it run anybody's code."""
+    return cython.cast(Cqe, ioring_freelist_new())
+
+
 def _add_members():
     cqe: Cqe = Cqe.__new__(Cqe)
     offset: cython.Py_ssize_t = cython.cast(cython.p_char, cython.address(cqe.flags)) - cython.cast(
@@ -90,5 +95,5 @@ def _add_members():
         raise ImportError("the compiler laid out Cqe in an unexpected way")
 
 
-ioring_freelist_install(Cqe)
+ioring_freelist_install(Cqe.__new__(Cqe))
 _add_members()

@@ -1,8 +1,9 @@
 /* A stock of memory for a type whose objects come and go with every completion.
  *
- * Cython's own @freelist is not to be had for a class that is written in a .py and typed in a .pxd. The stock stands
- * behind the type's tp_alloc and tp_free, so that making and clearing an object stays Cython's business. Only one
- * module may include this file, for one type: the stock is static. Everything happens under the GIL.
+ * Cython's own @freelist is not to be had for a class that is written in a .py and typed in a .pxd. An object is cleared
+ * by the code that Cython made for it, which then hands its memory to tp_free, that is, to the stock; a new one gets a
+ * copy of what a fresh object has in it, numbers and references to None. Only one module may include this file, for one
+ * type: the stock is static. Everything happens under the GIL.
  */
 #ifndef IORING_FREELIST_H
 #define IORING_FREELIST_H
@@ -14,21 +15,12 @@
 static struct {
     PyTypeObject *type;
     int count;
+    int nones;              /* fields of a new object that refer to None */
+    size_t words;           /* size of an object behind its head, in machine words */
+    PyObject *no_arguments; /* the empty tuple */
+    uintptr_t *pristine;    /* what stands there in a new object */
     PyObject *memory[IORING_FREELIST_MAX];
 } ioring_freelist;
-
-static PyObject *ioring_freelist_alloc(PyTypeObject *type, Py_ssize_t items)
-{
-    PyObject *object;
-
-    if (type != ioring_freelist.type || ioring_freelist.count == 0)
-        return PyType_GenericAlloc(type, items);
-    object = ioring_freelist.memory[--ioring_freelist.count];
-    memset((char *)object + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
-    (void)PyObject_Init(object, type);
-    PyObject_GC_Track(object);
-    return object;
-}
 
 static void ioring_freelist_free(void *memory)
 {
@@ -38,12 +30,46 @@ static void ioring_freelist_free(void *memory)
         PyObject_GC_Del(memory);
 }
 
-/* To be called once, for a type that has no subclasses and no object yet. */
-static void ioring_freelist_install(PyObject *type)
+/* A new object: what type.__new__(type) gives, from the stock when there is one. */
+static inline PyObject *ioring_freelist_new(void)
 {
-    ioring_freelist.type = (PyTypeObject *)type;
-    ioring_freelist.type->tp_alloc = ioring_freelist_alloc;
-    ioring_freelist.type->tp_free = ioring_freelist_free;
+    PyObject *object;
+    uintptr_t *body;
+    size_t i;
+    int n;
+
+    if (ioring_freelist.count == 0)
+        return ioring_freelist.type->tp_new(ioring_freelist.type, ioring_freelist.no_arguments, NULL);
+    object = ioring_freelist.memory[--ioring_freelist.count];
+    body = (uintptr_t *)((char *)object + sizeof(PyObject));
+    for (i = 0; i < ioring_freelist.words; i++)
+        body[i] = ioring_freelist.pristine[i];
+    for (n = 0; n < ioring_freelist.nones; n++)
+        Py_INCREF(Py_None);
+    _Py_NewReference(object);
+    PyObject_GC_Track(object);
+    return object;
+}
+
+/* To be called once, with a new object of a final type that has no others yet. 0, or -1 with an exception. */
+static int ioring_freelist_install(PyObject *specimen)
+{
+    PyTypeObject *type = Py_TYPE(specimen);
+    size_t i;
+
+    ioring_freelist.words = ((size_t)type->tp_basicsize - sizeof(PyObject)) / sizeof(uintptr_t);
+    ioring_freelist.pristine = (uintptr_t *)PyMem_Malloc(ioring_freelist.words * sizeof(uintptr_t));
+    ioring_freelist.no_arguments = PyTuple_New(0);
+    if (!ioring_freelist.pristine || !ioring_freelist.no_arguments) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(ioring_freelist.pristine, (char *)specimen + sizeof(PyObject), ioring_freelist.words * sizeof(uintptr_t));
+    for (i = 0; i < ioring_freelist.words; i++)
+        ioring_freelist.nones += ioring_freelist.pristine[i] == (uintptr_t)Py_None;
+    ioring_freelist.type = type;
+    type->tp_free = ioring_freelist_free;
+    return 0;
 }
 
 #endif

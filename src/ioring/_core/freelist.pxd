@@ -1,4 +1,5 @@
 # freelist.h as Cython sees it: for the one module that uses it.
 
 cdef extern from "freelist.h":
-    void ioring_freelist_install(object type)
+    object ioring_freelist_new()
+    int ioring_freelist_install(object specimen) except -1

@@ -2,7 +2,7 @@ cimport cython
 from ioring._core.uring cimport *
 from ioring._core.op cimport *
 from ioring._core.buffers cimport BufferRing
-from ioring._core.cqe cimport Additional, Cqe
+from ioring._core.cqe cimport Additional, Cqe, new_cqe
 from ioring._core.sqe cimport Sqe
 
 
@@ -27,6 +27,8 @@ cdef class RingCore(OpTable):
     cdef public object _fixed_buffers
     cdef public bint _fd_asked
 
+    @cython.final
+    cdef int own(self) except -1
     @cython.final
     cdef int adopt(self) except -1
     @cython.final

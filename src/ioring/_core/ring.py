@@ -107,10 +107,14 @@ class RingCore(OpTable):
         self.owner_tid = uring_gettid()
         self.forks = uring_forks
 
-    def check(self):
+    def own(self):
+        """That this thread may use the ring, and that there is one; else the exception that says why not."""
         if self.state == STATE_OPEN and self.owner == uring_thread_self() and self.forks == uring_forks:
             return 0
         return self.refuse()
+
+    def check(self):
+        return self.own()
 
     def refuse(self):
         if self.state == STATE_OPEN and self.forks != uring_forks:
@@ -160,17 +164,17 @@ class RingCore(OpTable):
 
     def sq_ready(self):
         """Number of SQEs prepared and not yet taken by the kernel (``io_uring_sq_ready``)."""
-        self.check()
+        self.own()
         return uring_sq_ready(cython.address(self.u))
 
     def sq_space_left(self):
         """Number of SQEs that can still be had before submitting (``io_uring_sq_space_left``)."""
-        self.check()
+        self.own()
         return self.u.sq_entries - uring_sq_ready(cython.address(self.u))
 
     def cq_ready(self):
         """Number of completions that are there (``io_uring_cq_ready``), hidden ones of skipped successes included."""
-        self.check()
+        self.own()
         return uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
 
     # Submitting.
@@ -186,7 +190,7 @@ class RingCore(OpTable):
         """
         place: sqe_p
         sqe: Sqe
-        self.check()
+        self.own()
         sqe = self.take_sqe()
         place = uring_get_sqe(cython.address(self.u))
         if place == cython.NULL:
@@ -217,7 +221,7 @@ class RingCore(OpTable):
             self.spent_tail += 1
         # To allocate may collect garbage, and with it run anybody's code: nothing known before is known afterwards.
         sqe = Sqe.__new__(Sqe)
-        self.check()
+        self.own()
         if self.spent_tail - self.spent_head > SPENT_HELD_MAX:
             # The program holds on to many: it may have this one, and the new one gets its index.
             sqe.index = self.spent[self.spent_head & self.spent_mask]
@@ -270,7 +274,7 @@ class RingCore(OpTable):
             self.flush()
             if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_ready(cython.address(self.u)) >= self.u.sq_entries:
                 self.enter(0, 0, URING_ENTER_SQ_WAIT, -1)
-            self.check()
+            self.own()
             place = uring_get_sqe(cython.address(self.u))
         except BlockingIOError:
             pass  # the kernel is out of memory
@@ -323,7 +327,7 @@ class RingCore(OpTable):
             OSError: EBUSY: completions must be reaped first; and other errors of ``io_uring_enter``.
             RingClosed, WrongThread, ForkedRing: the ring cannot be used here.
         """
-        self.check()
+        self.own()
         return self.flush()
 
     def submit_and_wait(self, n, timeout=None):
@@ -347,7 +351,7 @@ class RingCore(OpTable):
         deadline: int64_t = -1 if limit < 0 else time.monotonic_ns() + limit
         if wanted > self.u.cq_entries:
             raise ValueError(f"n must be between 0 and the {self.u.cq_entries} entries of the completion queue: {wanted}")
-        self.check()
+        self.own()
         if self.skipping or self.backlog or self.u.setup_flags & URING_SETUP_SQPOLL:
             taken = self.flush()
             if uring_sq_ready(cython.address(self.u)) and self.u.setup_flags & URING_SETUP_SQPOLL == 0:
@@ -386,7 +390,7 @@ class RingCore(OpTable):
                 )
             # A signal that came after something was submitted is not reported by the kernel.
             PyErr_CheckSignals()
-            self.check()
+            self.own()
 
     def enter(self, submit, wait, flags, timeout_ns):
         """One io_uring_enter: its result, or -EINTR or -ETIME. When it was interrupted, signals were handled.
@@ -405,7 +409,7 @@ class RingCore(OpTable):
             return code
         if code == -EINTR:
             PyErr_CheckSignals()
-            self.check()
+            self.own()
             return code
         if code == -ETIME:
             return code
@@ -432,10 +436,10 @@ class RingCore(OpTable):
         if uring_cq_ready(cython.address(self.u)) == 0:
             return None
         # Allocated first: that may collect garbage, and with it run anybody's code.
-        cqe = Cqe.__new__(Cqe)
+        cqe = new_cqe()
         while True:
             if self.state != STATE_OPEN:
-                self.check()
+                self.own()
             place = uring_peek_cqe(cython.address(self.u))
             if place == cython.NULL:
                 return None
@@ -524,7 +528,7 @@ class RingCore(OpTable):
         """Brings completions into the queue that only an enter brings."""
         if uring_cq_needs_enter(cython.address(self.u)) and self.u.setup_flags & URING_SETUP_R_DISABLED == 0:
             self.enter(0, 0, URING_ENTER_GETEVENTS, -1)
-            self.check()
+            self.own()
         return 0
 
     def peek_cqe(self):
@@ -534,10 +538,10 @@ class RingCore(OpTable):
             RingClosed, WrongThread, ForkedRing: the ring cannot be used here.
         """
         cqe: Cqe
-        self.check()
+        self.own()
         cqe = self.pop()
         if cqe is None:
-            self.check()
+            self.own()
             if uring_cq_needs_enter(cython.address(self.u)):
                 self.flush_completions()
                 cqe = self.pop()
@@ -561,7 +565,7 @@ class RingCore(OpTable):
             limit = -1
         else:
             limit = _nanoseconds(timeout)
-        self.check()
+        self.own()
         cqe = self.pop()
         if cqe is not None:
             return cqe
@@ -583,7 +587,7 @@ class RingCore(OpTable):
         limit: int64_t = _nanoseconds(timeout)
         wanted: cython.uint = _count(n, 1)
         collected = []
-        self.check()
+        self.own()
         try:
             self.collect(wanted, collected, -1 if limit < 0 else time.monotonic_ns() + limit)
         except BaseException:
@@ -599,7 +603,7 @@ class RingCore(OpTable):
         missing: cython.uint
         while True:
             while cython.cast(cython.uint, len(collected)) < n:
-                self.check()  # the last completion's memory was given up, which may run anybody's code
+                self.own()  # the last completion's memory was given up, which may run anybody's code
                 cqe = self.pop()
                 if cqe is None:
                     break
@@ -610,12 +614,12 @@ class RingCore(OpTable):
             left = -1
             if deadline >= 0:
                 left = max(deadline - time.monotonic_ns(), 0)
-            self.check()
+            self.own()
             flags = URING_ENTER_GETEVENTS
             if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_needs_wakeup(cython.address(self.u)):
                 flags |= URING_ENTER_SQ_WAKEUP
             self.enter(0, min(missing, self.u.cq_entries), flags, left)
-            self.check()
+            self.own()
             if left == 0 and uring_cq_ready(cython.address(self.u)) == 0 and not self.backlog:
                 raise TimeoutError(f"{len(collected)} of {n} completions came in time")
 
@@ -626,7 +630,7 @@ class RingCore(OpTable):
         there at the start are given, so that a loop that submits as it goes comes to an end.
         """
         result: Completions = Completions.__new__(Completions)
-        self.check()
+        self.own()
         if uring_cq_needs_enter(cython.address(self.u)):
             self.flush_completions()
         result.ring = self
@@ -646,7 +650,7 @@ class RingCore(OpTable):
             PyObject_GetBuffer(argument, cython.address(view), PyBUF_WRITABLE)
             where = view.buf
         try:
-            self.check()
+            self.own()
             with cython.nogil:
                 code = uring_sys_register(self.u.fd, operation, where, number)
         finally:
@@ -666,12 +670,12 @@ class RingCore(OpTable):
         if self.state == STATE_OPEN and self.forks == uring_forks and self.u.setup_flags & URING_SETUP_R_DISABLED:
             self.owner = uring_thread_self()
         else:
-            self.check()
+            self.own()
 
     def _use_registered_fd(self, index):
         """Enter by index from now on, or by descriptor when the index is negative."""
         number: cython.int = index
-        self.check()
+        self.own()
         if number < 0:
             self.leave_registered_fd()
         else:
@@ -723,7 +727,7 @@ class RingCore(OpTable):
         return self.buffer_rings
 
     def _check(self):
-        self.check()
+        self.own()
 
     def _token_of(self, target):
         return self.token_of(target)
@@ -914,7 +918,7 @@ class Completions:
         cqe: Cqe
         if self.left == 0:
             raise StopIteration
-        self.ring.check()
+        self.ring.own()
         cqe = self.ring.pop()
         if cqe is None:
             self.left = 0

@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Self, TypeVar, final
 
 from ioring._core.cqe import Cqe
 from ioring._core.op import OpTable
@@ -7,6 +7,9 @@ from ioring._core.sqe import Sqe
 
 CLOSE_SECONDS: float
 ABANDONED: list[tuple[Any, ...]]
+LOST: str
+
+_RingClass = TypeVar("_RingClass", bound=type[RingCore])
 
 class RingCore(OpTable):
     def __init__(
@@ -45,4 +48,6 @@ class Completions:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Cqe: ...
 
+def close_unseen(number: int, pipe: tuple[int, int] | None) -> None: ...
+def own_methods(ring_class: _RingClass) -> _RingClass: ...
 def send_message(fd: int, nbytes: int, data: int, flags: int) -> None: ...

@@ -368,7 +368,9 @@ static inline struct uring_sqe *uring_get_sqe(struct uring *u)
     if (uring_sq_ready(u) >= u->sq_entries)
         return NULL;
     sqe = &u->sqes[(size_t)((unsigned)u->sq_tail & u->sq_mask) << u->sqe_shift];
-    memset(sqe, 0, sizeof(*sqe) << u->sqe_shift);
+    memset(sqe, 0, sizeof(*sqe));
+    if (u->sqe_shift)
+        memset(sqe + 1, 0, sizeof(*sqe));
     u->sq_tail++;
     return sqe;
 }
