@@ -31,8 +31,6 @@ INCLUDES = """
 """
 PROTOTYPE = re.compile(r"\bvoid\s+io_uring_prep_(\w+)\s*\(\s*struct io_uring_sqe\s*\*\s*sqe\s*,?([^)]*)\)")
 ALLOC = "IORING_FILE_INDEX_ALLOC"  # as an argument of Reference.prep
-
-# On every machine the same; a Python without sanitizers must be able to load the library.
 FLAGS = ["-O1", "-w", "-std=gnu11"]
 
 
@@ -58,7 +56,8 @@ def need():
 @functools.cache
 def declarations():
     """The preprocessed header with all that it includes; empty where there is none."""
-    return _run(["-E", "-P", "-x", "c", "-"], INCLUDES).stdout
+    preprocessed = _run(["-E", "-P", "-x", "c", "-"], INCLUDES)
+    return "" if preprocessed.returncode else preprocessed.stdout
 
 
 @functools.cache

@@ -4,10 +4,10 @@ import contextlib
 import os
 
 import pytest
-from rings import DEFER, make, needs_setup
 
 import ioring
 from ioring import SetupFlags
+from rings import DEFER, make, needs_setup
 
 TIMEOUT_S = 5.0
 """How long any one completion may take."""

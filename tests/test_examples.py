@@ -128,7 +128,7 @@ def test_echo_stops_receiving_from_who_does_not_read():
 
 # 200 slots are enough for a multishot accept, which has to give way to single ones before they are used up.
 @pytest.mark.parametrize(("slots", "count"), [(8, 100), (16, 100), (200, 100), (200, 300)])
-def test_echo_serves_more_clients_at_once_than_it_has_slots(slots, count):
+def test_echo_serves_many_clients_at_once(slots, count):
     together = threading.Barrier(count)
     answers = {}
 
@@ -147,6 +147,25 @@ def test_echo_serves_more_clients_at_once_than_it_has_slots(slots, count):
         for thread in threads:
             thread.join()
     assert answers == dict.fromkeys(range(count), True)
+
+
+def test_echo_lets_clients_wait_for_a_slot():
+    with running("echo_server.py", "--slots", "200") as (_, address), contextlib.ExitStack() as stack:
+        served = [stack.enter_context(connect(address)) for _ in range(200)]
+        for client in served:
+            client.sendall(b"served")
+            assert receive(client, 6) == b"served"
+        waiting = [stack.enter_context(connect(address)) for _ in range(20)]
+        for client in waiting:
+            client.sendall(b"waiting")
+        waiting[0].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            waiting[0].recv(1)
+        waiting[0].settimeout(TIMEOUT_S)
+        for client in served:
+            client.close()
+        for client in waiting:
+            assert receive(client, 7) == b"waiting"
 
 
 # copy_file.py

@@ -3,10 +3,10 @@
 import functools
 import re
 
-import liburing_library as liburing
 import pytest
 
 import ioring
+import liburing_library as liburing
 from ioring._core import constants
 
 PREFIXES = {

@@ -6,11 +6,11 @@ import socket
 import struct
 
 import pytest
-from operations import RINGS, by_user_data, complete, needs_registration, opened, result, start, wait
-from rings import listener, needs, stream_pair
 
 import ioring
 from ioring import BufferRing, Direct, MsgHdr, RecvmsgOut, RecvSendFlags, RegistrationError, Sqe
+from operations import RINGS, by_user_data, complete, needs_registration, opened, prepare, result, start, wait
+from rings import listener, needs, stream_pair
 
 GROUP = 7
 IP_PKTINFO = 8
@@ -249,9 +249,10 @@ def test_recv_bundle(ring, tcp):
 
 
 @needs_bundles
-def test_recv_multishot_bundle(ring, tcp):
+@pytest.mark.parametrize("bit_by_bit", [False, True])
+def test_recv_multishot_bundle(ring, tcp, bit_by_bit):
     here, there = tcp
-    buffers = ring.setup_buf_ring(8, 16, GROUP)
+    buffers = incremental(ring, 8, 16) if bit_by_bit else ring.setup_buf_ring(8, 16, GROUP)
     data = bytes(range(256)) * 16
     flags = RecvSendFlags.BUNDLE | RecvSendFlags.MULTISHOT
     received = b""
@@ -388,6 +389,23 @@ def test_remove_buffers(ring, pair):
     assert caught.value.filename == "remove_buffers"
     pair[1].sendall(b"x")
     assert complete(ring, Sqe.prep_recv, pair[0], None, buffer_group=GROUP).res == -errno.ENOBUFS
+
+
+def test_provide_buffers_that_fails(ring):
+    ring.setup_buf_ring(2, 64, GROUP)
+    memory = bytearray(16)
+    with pytest.raises(OSError, match="provide_buffers"):
+        complete(ring, Sqe.prep_provide_buffers, memory, 8, 2, GROUP).result()
+    memory.clear()  # not given to anybody
+
+
+def test_provide_buffers_that_is_not_submitted(ring):
+    memory = bytearray(16)
+    sqe = prepare(ring, Sqe.prep_provide_buffers, memory, 8, 2, GROUP)
+    sqe.prep_nop()
+    memory.clear()
+    ring.submit()
+    assert wait(ring).res == 0
 
 
 @needs("READ_MULTISHOT")

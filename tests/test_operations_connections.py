@@ -7,10 +7,10 @@ import socket
 import struct
 
 import pytest
+
+from ioring import FILE_INDEX_ALLOC, AcceptFlags, CancelFlags, Direct, SockAddr, SocketOp, Sqe
 from operations import RINGS, by_user_data, complete, opened, prepare, result, start, wait
 from rings import listener, needs, stream_pair
-
-from ioring import FILE_INDEX_ALLOC, CancelFlags, Direct, SockAddr, SocketOp, Sqe
 
 SLOTS = 4
 
@@ -62,6 +62,16 @@ def test_accept_adds_no_flags(ring, server):
     assert os.get_inheritable(fd)
     assert os.get_blocking(fd)
     os.close(fd)
+
+
+def test_accept_without_waiting(ring, server):
+    cqe = complete(ring, Sqe.prep_accept, server, ioprio=AcceptFlags.POLL_FIRST | AcceptFlags.DONTWAIT)
+    if cqe.res == -errno.EINVAL:
+        pytest.skip("the kernel knows no AcceptFlags.DONTWAIT")
+    with pytest.raises(BlockingIOError):
+        cqe.result()
+    with client_of(server):
+        os.close(result(ring, Sqe.prep_accept, server, ioprio=AcceptFlags.POLL_FIRST))
 
 
 def test_accept_of_what_does_not_listen(ring):

@@ -6,10 +6,10 @@ import select
 import time
 
 import pytest
-from operations import RINGS, TIMEOUT_S, by_user_data, complete, opened, prepare, result, start, wait
-from rings import needs, pipe_pair
 
 from ioring import CancelFlags, Direct, Op, PollFlags, Sqe, SqeFlags, TimeoutFlags
+from operations import RINGS, TIMEOUT_S, by_user_data, complete, opened, prepare, result, start, wait
+from rings import needs, pipe_pair
 
 SHORT_S = 0.02
 LONG_S = 1000

@@ -6,8 +6,6 @@ import mmap
 import os
 
 import pytest
-from operations import RINGS, complete, opened, prepare, result, start, wait
-from rings import needs, pipe_pair
 
 from ioring import (
     FILE_INDEX_ALLOC,
@@ -23,6 +21,8 @@ from ioring import (
     Statx,
     StatxMask,
 )
+from operations import RINGS, complete, opened, prepare, result, start, wait
+from rings import needs, pipe_pair
 
 CONTENT = bytes(range(256)) * 64
 
@@ -75,18 +75,15 @@ def test_read_into_a_slice(ring, file):
     assert buffer == bytes(10) + CONTENT[:10] + bytes(10)
 
 
-def test_read_unaligned_direct_io(ring, path):
+def test_read_past_the_cache(ring, path):
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
     except OSError:
         pytest.skip("file system without O_DIRECT")
     try:
-        with mmap.mmap(-1, 8192) as pages, memoryview(pages) as view:
-            assert result(ring, Sqe.prep_read, fd, view[:8192], None, 4096) == 8192
-            assert view[:8192] == CONTENT[4096:12288]
-            cqe = complete(ring, Sqe.prep_read, fd, view[1:10], None, 4096)
-            with pytest.raises(OSError, match="read"):
-                cqe.result()
+        with mmap.mmap(-1, 8192) as pages:
+            assert result(ring, Sqe.prep_read, fd, pages, None, 4096) == 8192
+            assert pages[:] == CONTENT[4096:12288]
     finally:
         os.close(fd)
 
@@ -120,7 +117,10 @@ def test_readv(ring, file):
 def test_readv2_without_waiting(ring, file):
     buffers = [bytearray(3), bytearray(5)]
     os.pread(file.fileno(), 100, 0)  # cached now
-    assert result(ring, Sqe.prep_readv2, file, buffers, 0, RwFlags.NOWAIT) == 8
+    cqe = complete(ring, Sqe.prep_readv2, file, buffers, 0, RwFlags.NOWAIT)
+    if cqe.res == -errno.EOPNOTSUPP:
+        pytest.skip("file system without RWF_NOWAIT")
+    assert cqe.result() == 8
     assert b"".join(buffers) == CONTENT[:8]
 
 

@@ -12,19 +12,6 @@ import sys
 import threading
 
 import pytest
-from operations import (
-    RINGS,
-    TIMEOUT_S,
-    by_user_data,
-    complete,
-    needs_registration,
-    opened,
-    prepare,
-    result,
-    start,
-    wait,
-)
-from rings import DEFER, needs, needs_setup, pipe_pair, stream_pair
 
 from ioring import (
     FILE_INDEX_ALLOC,
@@ -38,6 +25,17 @@ from ioring import (
     Sqe,
     send_msg_ring,
 )
+from operations import (
+    RINGS,
+    by_user_data,
+    complete,
+    needs_registration,
+    opened,
+    result,
+    start,
+    wait,
+)
+from rings import DEFER, needs, needs_setup, pipe_pair, stream_pair
 
 
 @pytest.fixture(params=RINGS)
@@ -337,22 +335,33 @@ def test_command_that_does_not_fit(ring, size):
 
 
 @needs("URING_CMD")
+@needs_setup("SQE128")
 def test_command_in_a_large_sqe():
-    with opened(SetupFlags.SQE128) as ring, socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as client, server.accept()[0] as accepted:
-            client.sendall(b"12345")
-            assert accepted.recv(5, socket.MSG_PEEK | socket.MSG_WAITALL) == b"12345"
-            cqe = complete(ring, Sqe.prep_uring_cmd, 0, accepted, bytes(80))
+    with (
+        opened(SetupFlags.SQE128) as ring,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as accepted,
+    ):
+        client.sendall(b"12345")
+        assert accepted.recv(5, socket.MSG_PEEK | socket.MSG_WAITALL) == b"12345"
+        cqe = complete(ring, Sqe.prep_uring_cmd, 0, accepted, bytes(80))
     assert cqe.res in (5, -errno.EOPNOTSUPP)
 
 
-@needs_setup("CQE32")
-def test_large_completions():
-    with opened(SetupFlags.CQE32) as ring, stream_pair() as (here, there):
-        there.sendall(b"x")
-        for number in range(100):
-            prepare(ring, Sqe.prep_nop, user_data=number)
-            ring.submit()
-            cqe = ring.wait_cqe(timeout=TIMEOUT_S)
-            assert (cqe.user_data, cqe.res, len(cqe.extra)) == (number, 0, 2)
-        assert result(ring, Sqe.prep_recv, here, bytearray(1)) == 1
+@needs_setup("SQE128", "CQE32")
+def test_large_entries_of_both_queues():
+    with opened(SetupFlags.SQE128 | SetupFlags.CQE32) as ring, stream_pair() as (here, there):
+        for number in range(3 * ring.cq_entries):
+            cqe = complete(ring, Sqe.prep_send, here, b"%d" % number, user_data=number)
+            assert (cqe.user_data, cqe.result(), len(cqe.extra)) == (number, len(str(number)), 2)
+            assert there.recv(10) == b"%d" % number
+
+
+@needs("URING_CMD")
+def test_command_that_is_no_bytes(ring):
+    sqe = ring.get_sqe()
+    with pytest.raises(TypeError):
+        sqe.prep_uring_cmd(0, 0, 16)
+    ring.submit()
+    assert wait(ring).res == 0

@@ -4,10 +4,10 @@ import errno
 import os
 
 import pytest
-from operations import RINGS, complete, opened, result
-from rings import needs
 
 from ioring import Sqe
+from operations import RINGS, complete, opened, result
+from rings import needs
 
 AT_REMOVEDIR = 0x200
 AT_EMPTY_PATH = 0x1000

@@ -5,10 +5,10 @@ import errno
 import os
 
 import pytest
-from operations import RINGS, complete, opened, result, start, wait
-from rings import make, needs, pipe_pair
 
 from ioring import Direct, SlotError, SpliceFlags, Sqe
+from operations import RINGS, complete, opened, result, start, wait
+from rings import make, needs, pipe_pair
 
 
 @pytest.fixture(params=RINGS)

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 
 import pytest
-from operations import RINGS, TIMEOUT_S, complete, needs_registration, opened, prepare, result, start, wait
-from rings import as_root, listener, make, needs, needs_setup, pipe_pair, stream_pair
 
 import ioring
 from ioring import (
@@ -32,6 +30,8 @@ from ioring import (
     SqeFlags,
     WrongThread,
 )
+from operations import RINGS, TIMEOUT_S, complete, needs_registration, opened, prepare, result, start, wait
+from rings import as_root, listener, make, needs, needs_setup, pipe_pair, stream_pair
 
 
 @pytest.fixture(params=RINGS)

@@ -8,10 +8,10 @@ import socket
 import struct
 
 import pytest
-from operations import RINGS, by_user_data, complete, opened, prepare, result, start, wait
-from rings import listener, needs, stream_pair
 
 from ioring import Direct, MsgHdr, RecvSendFlags, SockAddr, Sqe, SqeFlags
+from operations import RINGS, by_user_data, complete, opened, prepare, result, start, wait
+from rings import listener, needs, stream_pair
 
 ZC_COPIED = 1 << 31  # IORING_NOTIF_USAGE_ZC_COPIED: the loopback device always copies
 

@@ -78,6 +78,11 @@ class Entry(Op):
             raise SqeSubmitted("the SQE was submitted and belongs to the kernel: take a new one by Ring.get_sqe()")
         return 0
 
+    def owner(self):
+        """The ring, which anybody's code may have closed since the last look."""
+        self.writable()
+        return cython.cast(OpTable, self.table)
+
     def begin(self):
         self.writable()
         self.clear()
@@ -147,7 +152,7 @@ class Entry(Op):
             return integer(fd, "a file descriptor", 0, 0x7FFFFFFF)
         if isinstance(fd, Direct):
             direct = fd
-            table = cython.cast(OpTable, self.table)
+            table = self.owner()
             if direct.slot >= table.files:
                 raise SlotError(
                     f"slot {direct.slot} is outside the ring's file table of {table.files} slots"
@@ -182,12 +187,13 @@ class Entry(Op):
 
     def slot(self, file_index):
         """Where a new direct descriptor goes, in the kernel's way of counting (slot + 1)."""
-        table: OpTable = cython.cast(OpTable, self.table)
+        table: OpTable
         number: int64_t
         if isinstance(file_index, Direct):
             number = file_index.slot
         else:
             number = integer(file_index, "file_index", 0, FILE_INDEX_ALLOC)
+        table = self.owner()
         if number == FILE_INDEX_ALLOC:
             if table.files == 0:
                 raise SlotError("the ring has no file table: make one by Ring.register_files_sparse()")

@@ -15,6 +15,7 @@ cdef class Op:
     cdef uint16_t buffer_group_id
 
     cdef int completed(self, int32_t res, uint32_t flags) except -1
+    cdef int complete(self, int32_t res, uint32_t flags) except -1
     cdef tuple pipe_ends(self)
     cdef void release(self) noexcept
 

@@ -23,6 +23,10 @@ class Op:
         """Called at each completion of an Op that has MARK_HOOK, before anybody sees it."""
         return 0
 
+    def complete(self, res, flags):
+        """Called at each completion that RingCore.reap takes: for requests that are answered in compiled code."""
+        raise NotImplementedError
+
     def pipe_ends(self):
         """The two descriptors of a pipe that the request made; None for any other request."""
         return None

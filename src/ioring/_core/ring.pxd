@@ -36,7 +36,7 @@ cdef class RingCore(OpTable):
     @cython.final
     cdef int refuse(self) except -1
     @cython.final
-    cdef sqe_p make_room(self, Sqe sqe) except NULL
+    cdef sqe_p make_room(self) except NULL
     @cython.final
     cdef int handed_out(self, tuple key) except -1
     @cython.final
@@ -44,11 +44,19 @@ cdef class RingCore(OpTable):
     @cython.final
     cdef int flush_completions(self) except -1
     @cython.final
+    cdef sqe_p arm(self, Op op) except NULL
+    @cython.final
+    cdef int reap(self) except -1
+    @cython.final
+    cdef int turn(self) except -1
+    @cython.final
     cdef Sqe take_sqe(self)
     @cython.final
     cdef int grow_spent(self) except -1
     @cython.final
     cdef void retire_op(self, Op op) noexcept
+    @cython.final
+    cdef void end_op(self, Op op) noexcept
     @cython.final
     cdef int receive(self, Cqe cqe, unsigned group, bint bundle) except -1
     @cython.final
@@ -65,6 +73,8 @@ cdef class RingCore(OpTable):
     cdef int enter(self, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns) except? -1
     @cython.final
     cdef int enter_and_wait(self, unsigned wanted, int64_t deadline) except -1
+    @cython.final
+    cdef int put_back(self, list collected) except -1
     @cython.final
     cdef int collect(self, unsigned n, list collected, int64_t deadline) except -1
     @cython.final

@@ -194,7 +194,13 @@ class RingCore(OpTable):
         sqe = self.take_sqe()
         place = uring_get_sqe(cython.address(self.u))
         if place == cython.NULL:
-            place = self.make_room(sqe)
+            try:
+                place = self.make_room()
+            except BaseException:
+                if self.state == STATE_OPEN:
+                    self.spent[self.spent_tail & self.spent_mask] = sqe.index
+                    self.spent_tail += 1
+                raise
         self.generation += 1
         sqe.table = cython.cast(cython.p_void, self)
         sqe.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | sqe.index
@@ -258,17 +264,20 @@ class RingCore(OpTable):
         """
         if op.table == cython.NULL:
             return  # the ring was closed meanwhile
-        op.table = cython.NULL
-        self.in_flight -= 1
         self.spent[self.spent_tail & self.spent_mask] = op.index
         self.spent_tail += 1
+        self.end_op(op)
+
+    def end_op(self, op):
+        op.table = cython.NULL
+        self.in_flight -= 1
         if op.marks & MARK_HELD:
             op.release()
         op.marks = 0
         op.user_data = None
 
-    def make_room(self, sqe):
-        """Submits because the queue is full; the next entry. Without one the Sqe is put back."""
+    def make_room(self):
+        """Submits because the queue is full; the next entry."""
         place: sqe_p = cython.NULL
         try:
             self.flush()
@@ -278,10 +287,6 @@ class RingCore(OpTable):
             place = uring_get_sqe(cython.address(self.u))
         except BlockingIOError:
             pass  # the kernel is out of memory
-        finally:
-            if place == cython.NULL and self.state == STATE_OPEN:
-                self.spent[self.spent_tail & self.spent_mask] = sqe.index
-                self.spent_tail += 1
         if place == cython.NULL:
             raise SubmissionQueueFull(
                 f"all {self.u.sq_entries} submission queue entries are taken and the kernel accepts none: "
@@ -360,7 +365,7 @@ class RingCore(OpTable):
             try:
                 self.collect(wanted, collected, deadline)
             finally:
-                self.backlog.extend(reversed(collected))
+                self.put_back(collected)
             return taken
         return self.enter_and_wait(wanted, deadline)
 
@@ -471,6 +476,12 @@ class RingCore(OpTable):
         op = cython.cast(Op, self.ops[index])
         if op.token != token or op.table == cython.NULL:
             return self.foreign(cqe, token)
+        if not isinstance(op, Sqe):  # one that compiled code armed
+            if flags & URING_CQE_F_MORE == 0:
+                op.table = cython.NULL
+                self.in_flight -= 1
+            op.complete(res, flags)
+            return False
         marks = op.marks
         if marks & MARK_HOOK:
             op.completed(res, flags)
@@ -591,9 +602,18 @@ class RingCore(OpTable):
         try:
             self.collect(wanted, collected, -1 if limit < 0 else time.monotonic_ns() + limit)
         except BaseException:
-            self.backlog.extend(reversed(collected))
+            self.put_back(collected)
             raise
         return collected
+
+    def put_back(self, collected):
+        """Completions that were taken from the queue stay to be taken, or end with the ring if that was closed."""
+        if self.state == STATE_OPEN:
+            self.backlog.extend(reversed(collected))
+        else:
+            for cqe in collected:
+                drop_unseen(cqe)
+        return 0
 
     def collect(self, n, collected, deadline):
         """Moves n completions into a list, waiting until the deadline (nanoseconds, < 0: none)."""
@@ -636,6 +656,70 @@ class RingCore(OpTable):
         result.ring = self
         result.left = uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
         return result
+
+    # Requests that are answered in compiled code: an Op is placed once, armed for each request, and told by complete().
+
+    def arm(self, op):
+        """An entry for the Op's next request, all zero but for the token. The Op must not be in flight."""
+        place: sqe_p = uring_get_sqe(cython.address(self.u))
+        if place == cython.NULL:
+            place = self.make_room()
+        self.generation += 1
+        op.table = cython.cast(cython.p_void, self)
+        op.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | op.index
+        op.position = self.u.sq_tail - 1
+        place.user_data = op.token
+        self.in_flight += 1
+        return place
+
+    def reap(self):
+        """Tells the Ops of everything that is in the completion queue. How many completions there were."""
+        place: cqe_p
+        token: uint64_t
+        res: int32_t
+        flags: uint32_t
+        index: cython.uint
+        op: Op
+        count: cython.int = 0
+        while True:
+            if self.state != STATE_OPEN:
+                return count
+            place = uring_peek_cqe(cython.address(self.u))
+            if place == cython.NULL:
+                return count
+            token = place.user_data
+            res = place.res
+            flags = place.flags
+            uring_cq_advance(cython.address(self.u), 1)
+            count += 1
+            index = token & INDEX_MASK
+            if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
+                continue
+            op = cython.cast(Op, self.ops[index])
+            if op.token != token or op.table == cython.NULL:
+                continue
+            if isinstance(op, Sqe):
+                raise RingError("a ring is driven by compiled code or by wait_cqe(), not by both")
+            if flags & URING_CQE_F_MORE == 0:
+                op.table = cython.NULL
+                self.in_flight -= 1
+            op.complete(res, flags)
+
+    def turn(self):
+        """One turn of a loop: submits what is prepared, waits for a completion, and tells the Ops."""
+        code: cython.int
+        count: cython.uint = uring_publish(cython.address(self.u))
+        flags: cython.uint = URING_ENTER_GETEVENTS
+        if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_needs_wakeup(cython.address(self.u)):
+            flags |= URING_ENTER_SQ_WAKEUP
+        with cython.nogil:
+            code = uring_enter(cython.address(self.u), count, 1, flags, -1)
+        # EBUSY: completions first. EAGAIN: no memory for a request now; it stays in the queue for the next turn.
+        if code < 0 and code not in (-EINTR, -EAGAIN, -EBUSY):
+            raise os_error(code, "io_uring_enter")
+        PyErr_CheckSignals()
+        self.own()
+        return self.reap()
 
     # Registrations: the system call, and what the core must know of them.
 
@@ -784,9 +868,7 @@ class RingCore(OpTable):
                 if self._fixed_buffers is not None:
                     uring_sys_register(self.u.fd, URING_UNREGISTER_BUFFERS, cython.NULL, 0)
             for unseen in self.backlog:
-                cqe = unseen
-                if cqe.descriptor:
-                    close_unseen(cqe.number, None if cqe.additional is None else cqe.additional.pipe)
+                drop_unseen(unseen)
         uring_close(cython.address(self.u))
         self.state = STATE_CLOSED
         self.files = 0
@@ -824,7 +906,7 @@ class RingCore(OpTable):
         for candidate in list(self.ops):
             op = candidate
             if op.table != cython.NULL and op.position >= limit:
-                self.retire_op(op)
+                self.end_op(op)
         deadline: cython.double = time.monotonic() + seconds
         while True:
             self.discard()
@@ -864,7 +946,7 @@ class RingCore(OpTable):
                 if res >= 0 and op.marks & MARK_DESCRIPTOR:
                     close_unseen(res, op.pipe_ends())
                 if flags & URING_CQE_F_MORE == 0:
-                    self.retire_op(op)
+                    self.end_op(op)
 
     def __enter__(self):
         if self.state != STATE_OPEN or self.forks != uring_forks:
@@ -925,6 +1007,12 @@ class Completions:
             raise StopIteration
         self.left -= 1
         return cqe
+
+
+def drop_unseen(unseen):
+    cqe: Cqe = unseen
+    if cqe.descriptor:
+        close_unseen(cqe.number, None if cqe.additional is None else cqe.additional.pipe)
 
 
 def close_unseen(number, pipe):

@@ -90,10 +90,9 @@ class Sqe(SocketSqe):
 
     def put_target(self, opcode, target, flags):
         turn: cython.uint = self.begin()
-        table: OpTable = cython.cast(OpTable, self.table)
         self.sqe.fd = -1
         self.sqe.op_flags = integer(flags, "flags", 0, 0xFFFFFFFF)
-        self.sqe.addr = table.token_of(target)
+        self.sqe.addr = self.owner().token_of(target)
         return self.end(opcode, turn)
 
     def prep_poll_remove(self, target):
@@ -110,18 +109,17 @@ class Sqe(SocketSqe):
             flags: ``PollFlags``.
         """
         turn: cython.uint = self.begin()
-        table: OpTable = cython.cast(OpTable, self.table)
         number: cython.uint = integer(flags, "flags", 0, 0xFFFFFFFF)
         op: Op
         self.rewritten = None
         self.sqe.fd = -1
         self.sqe.len = number
         self.sqe.op_flags = integer(poll_mask, "poll_mask", 0, 0xFFFFFFFF)
-        self.sqe.addr = table.token_of(target)
+        self.sqe.addr = self.owner().token_of(target)
         if number & URING_POLL_UPDATE_USER_DATA:
             # The kernel's number for the request stays; what it stands for is changed when the kernel agrees.
             self.sqe.off = self.sqe.addr
-            op = table.find(self.sqe.addr)
+            op = self.owner().find(self.sqe.addr)
             self.rewritten = None if op is None else (op, new_user_data)
         self.end(URING_OP_POLL_REMOVE, turn)
         if self.rewritten is not None:
@@ -152,10 +150,9 @@ class Sqe(SocketSqe):
     def prep_timeout_update(self, seconds, target, flags=0):
         """Gives a time-out another time (``io_uring_prep_timeout_update``, kernel 5.11)."""
         turn: cython.uint = self.begin()
-        table: OpTable = cython.cast(OpTable, self.table)
         self.sqe.fd = -1
         self.sqe.off = self.duration(seconds)
-        self.sqe.addr = table.token_of(target)
+        self.sqe.addr = self.owner().token_of(target)
         self.sqe.op_flags = integer(flags, "flags", 0, 0xFFFFFFFF) | URING_TIMEOUT_UPDATE
         self.end(URING_OP_TIMEOUT_REMOVE, turn)
 
@@ -236,7 +233,6 @@ class Sqe(SocketSqe):
         turn: cython.uint = self.begin()
         length: cython.uint = integer(nbytes, "nbytes", 1, 0x7FFFFFFF)
         count: cython.uint = integer(nr, "nr", 1, 65536)
-        table: OpTable = cython.cast(OpTable, self.table)
         self.sqe.fd = count
         self.sqe.len = length
         self.sqe.off = integer(bid, "bid", 0, 65535)
@@ -244,6 +240,7 @@ class Sqe(SocketSqe):
         self.sqe.addr = self.sized(buf, cython.cast(cython.Py_ssize_t, length) * count, True, "buf")
         view = self.kept[len(self.kept) - 1]
         self.end(URING_OP_PROVIDE_BUFFERS, turn)
+        table: OpTable = self.owner()
         for number in range(self.sqe.off, self.sqe.off + count):
             table.provided.setdefault((self.sqe.buf_index, number & 0xFFFF), []).append(view)
 
@@ -417,8 +414,7 @@ class Sqe(SocketSqe):
         What the bytes mean is between the program and the driver. Pointers among them are not looked after.
         """
         turn: cython.uint = self.begin()
-        table: OpTable = cython.cast(OpTable, self.table)
-        room: cython.Py_ssize_t = 80 if table.u.sqe_shift else 16
+        room: cython.Py_ssize_t = 80 if self.owner().u.sqe_shift else 16
         data: bytes = bytes(cmd)
         if len(data) > room:
             raise ValueError(f"a command has at most {room} bytes on this ring, not {len(data)}")

@@ -8,4 +8,5 @@ cdef class FileSqe(Entry):
     cdef int put_openhow(self, object dfd, object path, object how, object file_index, bint direct) except -1
     cdef int put_two_paths(self, int opcode, object olddfd, object oldpath, object newdfd, object newpath, object flags) except -1
     cdef int put_advice(self, object buf, object nbytes, object advice, bint wide) except -1
+    cdef object plain_descriptor(self, object fd)
     cdef int put_xattr(self, int opcode, object fd, object name, object value, object path, object flags, object nbytes) except -1

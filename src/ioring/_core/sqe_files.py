@@ -220,7 +220,7 @@ class FileSqe(Entry):
         """
         turn: cython.uint = self.begin()
         if not isinstance(fds, array.array):
-            fds = array.array("i", [fd if isinstance(fd, int) else fd.fileno() for fd in fds])
+            fds = array.array("i", [fd if isinstance(fd, int) else self.plain_descriptor(fd) for fd in fds])
         self.sqe.addr = self.sized(fds, 0, True, "fds")
         view = self.kept[len(self.kept) - 1]
         if view.format != "i":
@@ -231,6 +231,14 @@ class FileSqe(Entry):
         if self.sqe.off == 0xFFFFFFFF:
             self.sqe.off = 0xFFFFFFFFFFFFFFFF  # liburing passes an int, which is sign-extended
         self.end(URING_OP_FILES_UPDATE, turn)
+
+    def plain_descriptor(self, fd):
+        try:
+            return fd.fileno()
+        except AttributeError:
+            raise TypeError(
+                f"a descriptor is an int or an object with fileno(), not {type(fd).__name__}"
+            ) from None
 
     # What is done with an open file.
 

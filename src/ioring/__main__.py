@@ -1,0 +1,17 @@
+"""``python -m ioring``, and the command ``ioring``."""
+
+import sys
+
+
+def main():
+    try:
+        from ioring.cli import commands
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit("the commands need click: pip install 'ioring[serve]'")
+    commands(prog_name="ioring")
+
+
+if __name__ == "__main__":
+    main()
