@@ -234,7 +234,12 @@ def test_without_click(tmp_path):
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     result = subprocess.run(
-        [sys.executable, "-m", "ioring", "doctor"], capture_output=True, text=True, timeout=WAIT_S, env=environment
+        [sys.executable, "-m", "ioring", "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        env=environment,
+        check=False,
     )
     assert result.returncode == 1
     assert result.stderr == "the commands need click: pip install 'ioring[serve]'\n"

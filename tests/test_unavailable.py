@@ -6,10 +6,10 @@ import resource
 from importlib import import_module
 
 import pytest
-from rings import as_root, python
 
 import ioring
 from ioring import features
+from rings import as_root, python
 
 # A process that io_uring_setup is refused in, by the seccomp filter that container runtimes use for it.
 REFUSED = """
@@ -157,7 +157,7 @@ with Ring(8) as ring:
 
 UNPRIVILEGED = """
 import resource
-resource.setrlimit(resource.RLIMIT_MEMLOCK, (LIMIT, LIMIT))
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (AMOUNT, AMOUNT))
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -165,7 +165,7 @@ os.setuid(65534)
 
 
 def unprivileged(code, limit):
-    said = python(UNPRIVILEGED.replace("LIMIT", str(limit)) + code)
+    said = python(UNPRIVILEGED.replace("AMOUNT", str(limit)) + code)
     if "available: False" in said:
         pytest.skip("io_uring is for administrators only here")
     return said

@@ -7,7 +7,16 @@ import platform
 import resource
 from dataclasses import asdict, dataclass, field
 
-from ioring._core.constants import Op, RegisterOp, SetupFlags
+from ioring._core.constants import (
+    BUFFER_RING_ENTRIES_MAX,
+    ENTRIES_MAX,
+    REGISTERED_BUFFERS_MAX,
+    Features,
+    Op,
+    RegisterOp,
+    SetupFlags,
+)
+from ioring._core.ring import RingCore, send_message
 
 _SYSCTL = "/proc/sys/kernel/io_uring_disabled"
 _SYSCTL_GROUP = "/proc/sys/kernel/io_uring_group"
@@ -117,8 +126,6 @@ def explain(number, flags=None):
 
 def _try(flags=SetupFlags(0), entries=1):
     """A small ring, or the errno."""
-    from ioring._core.ring import RingCore
-
     try:
         return RingCore(entries, int(flags), 2 if flags & SetupFlags.CQSIZE else 0, 0, 0, 0), 0
     except OSError as error:
@@ -140,15 +147,14 @@ def _names(enumeration, value):
 def features():
     """What this kernel can do, found by trying it out in small rings. Takes some milliseconds; remembered.
 
-    Returns ``KernelFeatures``. Raises nothing: where no ring can be had, ``available`` is false and ``reason`` says why.
+    Returns ``KernelFeatures``. Raises nothing: where no ring can be had, ``available`` is false and
+    ``reason`` says why.
     """
     return _probe(_read_int(_SYSCTL))
 
 
 @functools.lru_cache(maxsize=4)
 def _probe(disabled):
-    from ioring._core.constants import BUFFER_RING_ENTRIES_MAX, ENTRIES_MAX, REGISTERED_BUFFERS_MAX, Features
-
     ring, number = _try()
     kernel = platform.release()
     if ring is None:
@@ -226,8 +232,6 @@ def _op_names(ring):
 
 
 def _knows_send_msg_ring():
-    from ioring._core.ring import send_message
-
     try:
         send_message(0, 0, 0, 0)
     except OSError as error:

@@ -144,7 +144,7 @@ class Ring(RingCore):
     # The ring itself.
 
     def enable_rings(self):
-        """Starts a ring made with ``SetupFlags.R_DISABLED``; it then belongs to this thread (``io_uring_enable_rings``).
+        """Starts a ring made with ``SetupFlags.R_DISABLED`` (``io_uring_enable_rings``); it then is this thread's.
 
         Raises:
             RegistrationError: the ring is enabled already.
@@ -169,12 +169,11 @@ class Ring(RingCore):
             RegistrationError: it was called before.
             OSError: EBUSY: the thread has 16 rings registered.
         """
+        self._check()
         if self._fd_asked:
-            self._check()
             raise RegistrationError("the ring's descriptor is registered already")
         if self._registered_fd < 0:
             self._register_own_fd()
-        self._check()
         self._fd_asked = True
         return 1
 
@@ -196,9 +195,9 @@ class Ring(RingCore):
         Raises:
             RegistrationError: it is not registered.
         """
+        self._check()
         index = self._registered_fd
         if index < 0:
-            self._check()
             raise RegistrationError("the ring's descriptor is not registered")
         self._do(RegisterOp.UNREGISTER_RING_FDS, bytearray(struct.pack("=IIQ", index, 0, 0)), 1)
         self._use_registered_fd(-1)
@@ -228,10 +227,9 @@ class Ring(RingCore):
             RegistrationError: there is a table already.
             OSError: EMFILE when ``nr`` is above the limit on open files (``ulimit -n``).
         """
+        self._check()
         count = self._new_table(nr)
-        result = self._register(
-            RegisterOp.FILES2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32
-        )
+        result = self._register(RegisterOp.FILES2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32)
         if result < 0:
             raise self._table_error(result, count)
         self._file_slots = count
@@ -243,6 +241,7 @@ class Ring(RingCore):
             files: descriptors or objects with ``fileno()``; -1 for a slot that stays empty. The table has references
                 of its own: the descriptors may be closed.
         """
+        self._check()
         fds = array.array("i", [_descriptor(fd) for fd in files])
         count = self._new_table(len(fds))
         result = self._register(RegisterOp.FILES, fds, count)
@@ -259,6 +258,7 @@ class Ring(RingCore):
             SlotError: slots outside the table.
             RegistrationError: there is no table.
         """
+        self._check()
         fds = array.array("i", [_descriptor(fd) for fd in files])
         self._need_table()
         offset = _integer(offset, "offset", 0, 0xFFFFFFFF)
@@ -271,16 +271,18 @@ class Ring(RingCore):
 
     def _need_table(self):
         if not self._file_slots:
-            self.fileno()
             raise RegistrationError("there is no file table: call register_files_sparse() or register_files()")
 
     def register_file_alloc_range(self, off, nr):
-        """Lets the kernel choose free slots only among ``nr`` from ``off`` on (``io_uring_register_file_alloc_range``, 6.0).
+        """Lets the kernel choose free slots only among ``nr`` from ``off`` on.
+
+        Corresponds to ``io_uring_register_file_alloc_range``; kernel 6.0.
 
         Raises:
             SlotError: slots outside the table.
             RegistrationError: there is no table.
         """
+        self._check()
         self._need_table()
         off = _integer(off, "off", 0, 0xFFFFFFFF)
         nr = _integer(nr, "nr", 1, 0xFFFFFFFF)
@@ -294,6 +296,7 @@ class Ring(RingCore):
         Raises:
             RegistrationError: there is no table.
         """
+        self._check()
         self._need_table()
         self._do(RegisterOp.UNREGISTER_FILES, None, 0)
         self._file_slots = 0
@@ -311,6 +314,7 @@ class Ring(RingCore):
             TypeError: a buffer is read-only.
             OSError: ENOMEM above the limit on locked memory (``ulimit -l``).
         """
+        self._check()
         views, iovecs = _iovecs(buffers)
         if not 1 <= len(views) <= REGISTERED_BUFFERS_MAX:
             raise ValueError(f"1 to {REGISTERED_BUFFERS_MAX} buffers can be registered, not {len(views)}")
@@ -320,6 +324,7 @@ class Ring(RingCore):
 
     def register_buffers_sparse(self, nr):
         """Makes room for ``nr`` registered buffers, to be filled later (``io_uring_register_buffers_sparse``, 5.19)."""
+        self._check()
         count = _integer(nr, "the number of buffers", 1, REGISTERED_BUFFERS_MAX)
         self._new_buffers()
         self._do(RegisterOp.BUFFERS2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32)
@@ -331,8 +336,8 @@ class Ring(RingCore):
         ``None`` empties a place. Returns the number replaced. The ring lets go of the old buffers: requests in
         flight hold theirs themselves.
         """
+        self._check()
         if self._fixed_buffers is None:
-            self.fileno()
             raise RegistrationError("no buffers are registered: call register_buffers_sparse()")
         views, iovecs = _iovecs(buffers)
         offset = _integer(offset, "offset", 0, 0xFFFFFFFF)
@@ -347,8 +352,8 @@ class Ring(RingCore):
 
     def unregister_buffers(self):
         """Gives up the registered buffers (``io_uring_unregister_buffers``)."""
+        self._check()
         if self._fixed_buffers is None:
-            self.fileno()
             raise RegistrationError("no buffers are registered")
         self._do(RegisterOp.UNREGISTER_BUFFERS, None, 0)
         self._fixed_buffers = None
@@ -376,6 +381,7 @@ class Ring(RingCore):
         Raises:
             RegistrationError: the group, or the buffer ring, is registered already.
         """
+        self._check()
         if not isinstance(buffers, BufferRing):
             raise TypeError(f"buffers must be an ioring.BufferRing, not {type(buffers).__name__}")
         group = _integer(bgid, "bgid", 0, 0xFFFF)
@@ -403,12 +409,14 @@ class Ring(RingCore):
         Raises:
             RegistrationError: there is no such group.
         """
+        self._check()
         self._need_group(bgid)
         self._do(RegisterOp.UNREGISTER_PBUF_RING, bytearray(struct.pack("=QIHHQQQ", 0, 0, bgid, 0, 0, 0, 0)), 1)
         self._detach_buffers(bgid, True)
 
     def buf_ring_head(self, bgid):
         """The place from which the kernel takes the group's next buffer (``io_uring_buf_ring_head``, kernel 6.8)."""
+        self._check()
         self._need_group(bgid)
         argument = bytearray(struct.pack("=II32x", bgid, 0))
         self._do(RegisterOp.PBUF_STATUS, argument, 1)
@@ -423,10 +431,12 @@ class Ring(RingCore):
 
     def register_eventfd(self, fd):
         """Signals an eventfd at each completion (``io_uring_register_eventfd``)."""
+        self._check()
         self._eventfd(RegisterOp.EVENTFD, fd)
 
     def register_eventfd_async(self, fd):
         """The same only for completions that did not happen inside ``submit`` (``io_uring_register_eventfd_async``)."""
+        self._check()
         self._eventfd(RegisterOp.EVENTFD_ASYNC, fd)
 
     def _eventfd(self, op, fd):
@@ -438,6 +448,7 @@ class Ring(RingCore):
 
     def unregister_eventfd(self):
         """Ends ``register_eventfd`` (``io_uring_unregister_eventfd``)."""
+        self._check()
         result = self._register(RegisterOp.UNREGISTER_EVENTFD, None, 0)
         if result == -errno.ENXIO:
             raise RegistrationError("no eventfd is registered")
@@ -446,6 +457,7 @@ class Ring(RingCore):
 
     def register_probe(self):
         """The numbers of the operations that this kernel has, as a set of ints (``io_uring_get_probe_ring``)."""
+        self._check()
         argument = bytearray(16 + 256 * 8)
         self._do(RegisterOp.PROBE, argument, 256)
         count = argument[1]
@@ -453,11 +465,13 @@ class Ring(RingCore):
         return {op for op, _, flags, _ in entries if flags & 1}
 
     def register_personality(self):
-        """Remembers the thread's credentials (``io_uring_register_personality``). Returns an id for ``Sqe.personality``."""
+        """Remembers the thread's credentials (``io_uring_register_personality``): an id for ``Sqe.personality``."""
+        self._check()
         return self._do(RegisterOp.PERSONALITY, None, 0)
 
     def unregister_personality(self, personality):
         """Forgets credentials (``io_uring_unregister_personality``)."""
+        self._check()
         number = _integer(personality, "personality", 1, 0xFFFF)
         result = self._register(RegisterOp.UNREGISTER_PERSONALITY, None, number)
         if result < 0:
@@ -476,6 +490,7 @@ class Ring(RingCore):
         Raises:
             RegistrationError: the ring is enabled already, or has restrictions.
         """
+        self._check()
         argument = bytearray()
         for kind, value in restrictions:
             argument += struct.pack("=HBB12x", RestrictionOp(kind), _integer(value, "a restriction's value", 0, 255), 0)
@@ -491,6 +506,7 @@ class Ring(RingCore):
 
     def register_iowq_aff(self, cpus):
         """Binds the ring's kernel workers to processors, an iterable of ints (``io_uring_register_iowq_aff``, 5.14)."""
+        self._check()
         numbers = [_integer(cpu, "a processor", 0, 8191) for cpu in cpus]
         if not numbers:
             raise ValueError("which processors?")
@@ -501,6 +517,7 @@ class Ring(RingCore):
 
     def unregister_iowq_aff(self):
         """Ends ``register_iowq_aff`` (``io_uring_unregister_iowq_aff``)."""
+        self._check()
         self._do(RegisterOp.UNREGISTER_IOWQ_AFF, None, 0)
 
     def register_iowq_max_workers(self, bounded=0, unbounded=0):
@@ -512,6 +529,7 @@ class Ring(RingCore):
 
         Returns the limits before, as a pair.
         """
+        self._check()
         values = array.array(
             "I", [_integer(bounded, "bounded", 0, 0xFFFFFFFF), _integer(unbounded, "unbounded", 0, 0xFFFFFFFF)]
         )
@@ -523,6 +541,7 @@ class Ring(RingCore):
 
         Returns the settings before: (microseconds, preference).
         """
+        self._check()
         time = _integer(busy_poll_to, "busy_poll_to", 0, 0xFFFFFFFF)
         argument = bytearray(struct.pack("=IB3xQ", time, bool(prefer_busy_poll), 0))
         self._do(RegisterOp.NAPI, argument, 1)
@@ -531,13 +550,15 @@ class Ring(RingCore):
 
     def unregister_napi(self):
         """Ends ``register_napi`` (``io_uring_unregister_napi``). Returns the settings before."""
+        self._check()
         argument = bytearray(16)
         self._do(RegisterOp.UNREGISTER_NAPI, argument, 1)
         before, preference = struct.unpack_from("=IB", argument)
         return before, bool(preference)
 
     def register_clock(self, clockid):
-        """Chooses the clock for waiting (``io_uring_register_clock``, 6.12): ``time.CLOCK_MONOTONIC`` or ``CLOCK_BOOTTIME``."""
+        """Chooses the clock for waiting (``io_uring_register_clock``, 6.12): monotonic or boottime of ``time``."""
+        self._check()
         number = _integer(clockid, "clockid", 0, 0x7FFFFFFF)
         self._do(RegisterOp.CLOCK, bytearray(struct.pack("=I12x", number)), 0)
 
@@ -558,6 +579,7 @@ class Ring(RingCore):
             FileNotFoundError: nothing matches (ENOENT).
             TimeoutError: not stopped in time.
         """
+        self._check()
         flags = CancelFlags(_integer(flags, "flags", 0, 0xFFFFFFFF))
         if isinstance(fd, Direct):
             flags |= CancelFlags.FD_FIXED

@@ -29,7 +29,9 @@ def encode(address):
         # A path ends with a NUL; an abstract name is as long as the address says.
         return struct.pack("=H", socket.AF_UNIX) + path + (b"" if path[:1] == b"\0" else b"\0")
     if not isinstance(address, tuple) or not 2 <= len(address) <= 4:
-        raise ValueError(f"an address is (host, port), an IPv6 (host, port, flowinfo, scope_id), or a path: {address!r}")
+        raise ValueError(
+            f"an address is (host, port), an IPv6 (host, port, flowinfo, scope_id), or a path: {address!r}"
+        )
     host, port, *rest = address
     if not isinstance(host, str):
         raise TypeError(f"a host is a str with a numeric address, not {type(host).__name__}")
@@ -42,7 +44,7 @@ def encode(address):
             return struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton(_v4(host)))
         except OSError:
             pass
-    flow, scope = (rest + [0, 0])[:2]
+    flow, scope = [*rest, 0, 0][:2]
     if not (isinstance(flow, int) and isinstance(scope, int) and 0 <= flow < 2**20 and 0 <= scope < 2**32):
         raise ValueError(f"flowinfo is between 0 and 1048575, scope_id between 0 and 4294967295: {flow!r}, {scope!r}")
     try:

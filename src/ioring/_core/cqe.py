@@ -89,7 +89,9 @@ def _add_members():
         cython.p_char, cython.cast(cython.p_void, cqe)
     )
     ioring_add_member(Cqe, b"user_data", offset + 4, True, b"The object that the SQE carried.")
-    ioring_add_member(Cqe, b"res", offset + 12, True, b"The result as the kernel gave it: a negative errno for a failure.")
+    ioring_add_member(
+        Cqe, b"res", offset + 12, True, b"The result as the kernel gave it: a negative errno for a failure."
+    )
     cqe.user_data, cqe.res = "user_data", 1000
     if cython.cast(object, cqe).user_data is not cqe.user_data or cython.cast(object, cqe).res is not cqe.res:
         raise ImportError("the compiler laid out Cqe in an unexpected way")

@@ -168,8 +168,9 @@ class Echo:
         slots: accepting stops when so many connections are open.
 
     Attributes:
-        used, accepted, messages, octets, refused: connections open now, accepted so far; messages and bytes sent back or
-            on their way; accepts that failed.
+        used, accepted: connections that are open, and all that were accepted.
+        messages, octets: what was received; sent back or on its way.
+        refused: accepts that failed.
     """
 
     def __cinit__(self, ring, buffers, listener, slots):

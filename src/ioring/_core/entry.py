@@ -20,8 +20,8 @@ from cython.cimports.cpython.buffer import (
 )
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.cpython.memoryview import PyMemoryView_GET_BUFFER
-from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.ioring._core.direct import Direct
+from cython.cimports.libc.string import memcpy, memset
 
 from ioring._core.constants import FILE_INDEX_ALLOC, SqeFlags
 from ioring._core.errors import RingError, SlotError, SqeSubmitted, operation_name

@@ -1,6 +1,9 @@
 from ioring._core.uring cimport *
 
 
+cdef class OpTable
+
+
 cdef class Op:
     # Who it belongs to. `table` is borrowed, and NULL while nothing is in flight.
     cdef void *table
@@ -14,7 +17,7 @@ cdef class Op:
     cdef uint8_t opcode
     cdef uint16_t buffer_group_id
 
-    cdef int completed(self, int32_t res, uint32_t flags) except -1
+    cdef int completed(self, OpTable table, int32_t res, uint32_t flags) except -1
     cdef int complete(self, int32_t res, uint32_t flags) except -1
     cdef tuple pipe_ends(self)
     cdef void release(self) noexcept

@@ -19,7 +19,7 @@ INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
 class Op:
     """One request on its way through the kernel."""
 
-    def completed(self, res, flags):
+    def completed(self, table, res, flags):
         """Called at each completion of an Op that has MARK_HOOK, before anybody sees it."""
         return 0
 
@@ -29,7 +29,7 @@ class Op:
 
     def pipe_ends(self):
         """The two descriptors of a pipe that the request made; None for any other request."""
-        return None
+        return
 
     def release(self):
         """Gives up what the kernel no longer needs: called once, after the final completion."""

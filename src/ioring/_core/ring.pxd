@@ -89,3 +89,7 @@ cdef class RingCore(OpTable):
 cdef class Completions:
     cdef RingCore ring
     cdef unsigned left
+
+
+cdef int drop_unseen(object unseen) except -1
+cdef int close_unseen(int number, tuple pipe) except -1

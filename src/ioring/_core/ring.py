@@ -16,11 +16,6 @@ import cython
 from cython.cimports.cpython.buffer import PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.exc import PyErr_CheckSignals
 from cython.cimports.cpython.ref import PyObject
-from cython.cimports.libc.errno import EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, ETIME
-from cython.cimports.libc.stdlib import calloc, free
-from cython.cimports.libc.string import memset
-from cython.cimports.posix.unistd import close as close_descriptor
-from cython.cimports.posix.unistd import usleep
 from cython.cimports.ioring._core.member import ioring_own_method
 from cython.cimports.ioring._core.process import (
     uring_close,
@@ -31,9 +26,20 @@ from cython.cimports.ioring._core.process import (
     uring_thread_self,
     uring_watch_forks,
 )
+from cython.cimports.libc.errno import EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, ETIME
+from cython.cimports.libc.stdlib import calloc, free
+from cython.cimports.libc.string import memset
+from cython.cimports.posix.unistd import close as close_descriptor
+from cython.cimports.posix.unistd import usleep
 
-from ioring._core.errors import ForkedRing, RegistrationError, RingClosed, RingError, SubmissionQueueFull, WrongThread
-from ioring._core.errors import os_error
+from ioring._core.errors import (
+    ForkedRing,
+    RingClosed,
+    RingError,
+    SubmissionQueueFull,
+    WrongThread,
+    os_error,
+)
 
 CLOSE_SECONDS = 10.0
 """How long close() waits for requests that cannot be cancelled: the disk reads of a dead NFS server, say."""
@@ -216,8 +222,8 @@ class RingCore(OpTable):
         """An Sqe that is done and that nobody looks at any more, or a new one. At most two are looked at."""
         sqe: Sqe
         index: cython.uint
-        attempt: cython.int
-        for attempt in range(min(self.spent_tail - self.spent_head, 2)):
+        _attempt: cython.int
+        for _attempt in range(min(self.spent_tail - self.spent_head, 2)):
             index = self.spent[self.spent_head & self.spent_mask]
             self.spent_head += 1
             sqe = cython.cast(Sqe, self.ops[index])
@@ -258,23 +264,23 @@ class RingCore(OpTable):
         return 0
 
     def retire_op(self, op):
-        """The request is over: its memory is given up, and the Op can be used again.
+        """The request is over and no longer counted: its memory is given up, and the Op can be used again.
 
         Giving things up may run anybody's code. The caller holds a reference, so that the Op is not used again by it.
         """
-        if op.table == cython.NULL:
-            return  # the ring was closed meanwhile
-        self.spent[self.spent_tail & self.spent_mask] = op.index
-        self.spent_tail += 1
-        self.end_op(op)
-
-    def end_op(self, op):
-        op.table = cython.NULL
-        self.in_flight -= 1
+        if self.state == STATE_OPEN:
+            self.spent[self.spent_tail & self.spent_mask] = op.index
+            self.spent_tail += 1
         if op.marks & MARK_HELD:
             op.release()
         op.marks = 0
         op.user_data = None
+
+    def end_op(self, op):
+        """The request will be of no use any more, because the ring closes."""
+        op.table = cython.NULL
+        self.in_flight -= 1
+        self.retire_op(op)
 
     def make_room(self):
         """Submits because the queue is full; the next entry."""
@@ -355,7 +361,9 @@ class RingCore(OpTable):
         taken: cython.uint
         deadline: int64_t = -1 if limit < 0 else time.monotonic_ns() + limit
         if wanted > self.u.cq_entries:
-            raise ValueError(f"n must be between 0 and the {self.u.cq_entries} entries of the completion queue: {wanted}")
+            raise ValueError(
+                f"n must be between 0 and the {self.u.cq_entries} entries of the completion queue: {wanted}"
+            )
         self.own()
         if self.skipping or self.backlog or self.u.setup_flags & URING_SETUP_SQPOLL:
             taken = self.flush()
@@ -476,15 +484,15 @@ class RingCore(OpTable):
         op = cython.cast(Op, self.ops[index])
         if op.token != token or op.table == cython.NULL:
             return self.foreign(cqe, token)
+        # The books first: what follows may allocate, collect garbage by that, and run anybody's code.
+        final: cython.bint = flags & URING_CQE_F_MORE == 0
+        if final:
+            op.table = cython.NULL
+            self.in_flight -= 1
         if not isinstance(op, Sqe):  # one that compiled code armed
-            if flags & URING_CQE_F_MORE == 0:
-                op.table = cython.NULL
-                self.in_flight -= 1
             op.complete(res, flags)
             return False
         marks = op.marks
-        if marks & MARK_HOOK:
-            op.completed(res, flags)
         cqe.user_data = op.user_data
         cqe.opcode = op.opcode
         if marks & MARK_DESCRIPTOR and res >= 0:
@@ -494,12 +502,14 @@ class RingCore(OpTable):
                 cqe.additional.pipe = op.pipe_ends()
         if flags & URING_CQE_F_BUFFER and marks & MARK_SELECT:
             self.receive(cqe, op.buffer_group_id, marks & MARK_BUNDLE != 0)
-        if flags & URING_CQE_F_MORE == 0:
-            self.retire_op(op)
-            if marks & MARK_SELECT and self.retired:
-                self.drop_retired()
-            return not (marks & MARK_SKIP and res >= 0)
-        return True
+        if marks & MARK_HOOK:
+            op.completed(self, res, flags)
+        if not final:
+            return True
+        self.retire_op(op)
+        if marks & MARK_SELECT and self.retired:
+            self.drop_retired()
+        return not (marks & MARK_SKIP and res >= 0)
 
     def foreign(self, cqe, token):
         """A completion of no request of this ring: a message."""
@@ -847,7 +857,6 @@ class RingCore(OpTable):
         """Closes whatever happens. The number of requests that had to be given up."""
         op: Op
         ring: BufferRing
-        cqe: Cqe
         lost: cython.uint = 0
         if self.state != STATE_OPEN:
             return 0
@@ -920,9 +929,7 @@ class RingCore(OpTable):
                 uring_publish(cython.address(self.u))
             # The cancellation's own completion is one; wait for one more.
             with cython.nogil:
-                code = uring_enter(
-                    cython.address(self.u), uring_sq_ready(cython.address(self.u)), 2, flags, 20_000_000
-                )
+                code = uring_enter(cython.address(self.u), uring_sq_ready(cython.address(self.u)), 2, flags, 20_000_000)
             if code < 0 and code not in (-EINTR, -ETIME, -EAGAIN, -EBUSY):
                 return 0  # another thread's ring, or one that was never enabled
 
@@ -1013,6 +1020,7 @@ def drop_unseen(unseen):
     cqe: Cqe = unseen
     if cqe.descriptor:
         close_unseen(cqe.number, None if cqe.additional is None else cqe.additional.pipe)
+    return 0
 
 
 def close_unseen(number, pipe):
@@ -1022,6 +1030,7 @@ def close_unseen(number, pipe):
     else:
         close_descriptor(pipe[0])
         close_descriptor(pipe[1])
+    return 0
 
 
 def send_message(fd, nbytes, data, flags):

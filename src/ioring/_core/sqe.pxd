@@ -4,7 +4,9 @@ from ioring._core.sqe_sockets cimport *
 
 @cython.final
 cdef class Sqe(SocketSqe):
+    # What is done at the completion: a poll's new user_data; memory that a group was given, or gave back.
     cdef object rewritten
+    cdef tuple provided
 
     # Makes an Sqe 320 bytes with the collector's header. Python's allocator then puts each at the start of a cache
     # line, and what every request touches lies in the first two.

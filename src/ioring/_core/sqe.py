@@ -8,7 +8,6 @@ from cython.cimports.ioring._core.member import ioring_own_method
 from cython.cimports.libc.string import memcpy
 
 from ioring._core.constants import FILE_INDEX_ALLOC, FutexFlags
-from ioring._core.errors import SlotError
 
 TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
 
@@ -39,17 +38,28 @@ class Sqe(SocketSqe):
         token: the 64 bits that stand for the request in the kernel.
     """
 
-    def completed(self, res, flags):
+    def completed(self, table, res, flags):
         target: Op
-        if self.rewritten is not None:
+        if res < 0:
+            return 0
+        if self.opcode == URING_OP_PROVIDE_BUFFERS:
+            group, first, count, view = self.provided
+            for number in range(first, first + count):
+                table.provided.setdefault((group, number & 0xFFFF), []).append(view)
+        elif self.opcode == URING_OP_REMOVE_BUFFERS:
+            # Which were removed is not known, unless it was all.
+            known = [key for key in table.provided if key[0] == self.provided[0]]
+            if sum(len(table.provided[key]) for key in known) == res:
+                for key in known:
+                    del table.provided[key]
+        elif self.rewritten is not None:
             target, user_data = self.rewritten
-            self.rewritten = None
-            if res >= 0:
-                target.user_data = user_data
+            target.user_data = user_data
         return 0
 
     def release(self):
         self.rewritten = None
+        self.provided = None
         SocketSqe.release(self)
 
     def prep_nop(self):
@@ -174,7 +184,7 @@ class Sqe(SocketSqe):
             target: the ``Sqe`` of the request, or its ``user_data``. Not used with ``CancelFlags.ANY``: ``None``.
             flags: ``CancelFlags``.
 
-        The result is 0, or the number of requests with ``CancelFlags.ALL``; ENOENT when there is none, EALREADY
+        The result is 0, or the number of requests with ``CancelFlags.ALL`` or ``ANY``; ENOENT when there is none, EALREADY
         when it can no longer be stopped. What was cancelled completes with ECANCELED: it is not done, and its
         memory not free, before.
 
@@ -240,9 +250,8 @@ class Sqe(SocketSqe):
         self.sqe.addr = self.sized(buf, cython.cast(cython.Py_ssize_t, length) * count, True, "buf")
         view = self.kept[len(self.kept) - 1]
         self.end(URING_OP_PROVIDE_BUFFERS, turn)
-        table: OpTable = self.owner()
-        for number in range(self.sqe.off, self.sqe.off + count):
-            table.provided.setdefault((self.sqe.buf_index, number & 0xFFFF), []).append(view)
+        self.provided = (self.sqe.buf_index, self.sqe.off, count, view)
+        self.marks |= MARK_HOOK
 
     def prep_remove_buffers(self, nr, bgid):
         """Takes buffers back from a group (``io_uring_prep_remove_buffers``). The result is how many."""
@@ -250,13 +259,16 @@ class Sqe(SocketSqe):
         self.sqe.fd = integer(nr, "nr", 1, 65536)
         self.sqe.buf_index = integer(bgid, "bgid", 0, 65535)
         self.end(URING_OP_REMOVE_BUFFERS, turn)
+        self.provided = (self.sqe.buf_index,)
+        self.marks |= MARK_HOOK | MARK_HELD
 
     # epoll.
 
     def prep_epoll_ctl(self, epfd, fd, op, events=0, data=0):
         """Changes an epoll set (``io_uring_prep_epoll_ctl``).
 
-        ``op`` is 1, 2 or 3 (add, delete, change), ``events`` is ``select.EPOLL*``, ``data`` comes back in ``EpollEvents``.
+        ``op`` is 1, 2 or 3 (add, delete, change), ``events`` is ``select.EPOLL*``; ``data`` comes back in
+        ``EpollEvents``.
         """
         turn: cython.uint = self.begin()
         event: bytes = struct.pack("=IQ", integer(events, "events", 0, 0xFFFFFFFF), unsigned64(data, "data"))
@@ -321,8 +333,8 @@ class Sqe(SocketSqe):
             data: ``user_data`` of the completion there; ``MsgRingFlags.CQE_SKIP`` in ``flags`` for none.
         """
         turn: cython.uint = self.begin()
-        slot: int64_t = target_fd.slot if isinstance(target_fd, Direct) else integer(
-            target_fd, "target_fd", 0, FILE_INDEX_ALLOC
+        slot: int64_t = (
+            target_fd.slot if isinstance(target_fd, Direct) else integer(target_fd, "target_fd", 0, FILE_INDEX_ALLOC)
         )
         self.sqe.addr3 = self.descriptor(source_fd if isinstance(source_fd, Direct) else Direct(source_fd))
         self.fixed = 0
@@ -415,7 +427,7 @@ class Sqe(SocketSqe):
         """
         turn: cython.uint = self.begin()
         room: cython.Py_ssize_t = 80 if self.owner().u.sqe_shift else 16
-        data: bytes = bytes(cmd)
+        data: bytes = memoryview(cmd).tobytes()
         if len(data) > room:
             raise ValueError(f"a command has at most {room} bytes on this ring, not {len(data)}")
         self.sqe.fd = self.descriptor(fd)

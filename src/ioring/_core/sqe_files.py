@@ -5,7 +5,6 @@ import array
 import cython
 from cython.cimports.ioring._core.direct import Direct
 
-from ioring._core.constants import FILE_INDEX_ALLOC
 from ioring._core.errors import SlotError
 
 PAGE = cython.declare(cython.size_t, 4096)
@@ -95,7 +94,8 @@ class FileSqe(Entry):
     def prep_read_multishot(self, fd, nbytes=0, offset=-1, buf_group=0):
         """Reads again and again into buffers of a group (``io_uring_prep_read_multishot``, kernel 6.7).
 
-        For what can be polled: pipes, terminals, eventfds. ``nbytes`` 0 is as much as a buffer holds.
+        For what can be polled: pipes, terminals, eventfds. ``nbytes`` 0 is as much as a buffer holds; the kernel takes
+        no other (EINVAL, 6.18).
         """
         turn: cython.uint = self.begin()
         self.sqe.fd = self.descriptor(fd)
@@ -236,9 +236,7 @@ class FileSqe(Entry):
         try:
             return fd.fileno()
         except AttributeError:
-            raise TypeError(
-                f"a descriptor is an int or an object with fileno(), not {type(fd).__name__}"
-            ) from None
+            raise TypeError(f"a descriptor is an int or an object with fileno(), not {type(fd).__name__}") from None
 
     # What is done with an open file.
 

@@ -300,6 +300,6 @@ class SocketSqe(FileSqe):
         """Receives messages into buffers of a group (``io_uring_prep_recvmsg_multishot``, kernel 6.0).
 
         Of ``msg`` only ``name_size`` and ``control_size`` count. Set ``Sqe.buffer_group`` afterwards, and take each
-        buffer apart by ``RecvmsgOut``.
+        buffer apart by ``RecvmsgOut``. An empty message ends it (6.18): arm it again.
         """
         self.put_message(URING_OP_RECVMSG, fd, msg, flags, URING_RECV_MULTISHOT, None, True)

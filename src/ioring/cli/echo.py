@@ -20,7 +20,9 @@ SPARE_SLOTS = 2 * BACKLOG
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on: numeric, or a name.")
 @click.option("--port", default=7777, show_default=True, type=click.IntRange(0, 65535), help="Port; 0: a free one.")
-@click.option("--entries", default=1024, show_default=True, type=click.IntRange(2, 32768), help="Submission queue size.")
+@click.option(
+    "--entries", default=1024, show_default=True, type=click.IntRange(2, 32768), help="Submission queue size."
+)
 @click.option("--slots", default=4096, show_default=True, type=click.IntRange(1), help="Connections served at once.")
 @click.option("--sqpoll", is_flag=True, help="Let a kernel thread fetch submissions; it takes a processor of its own.")
 def echo(host, port, entries, slots, sqpoll):
