@@ -1,5 +1,9 @@
 cimport cython
 from ioring._core.uring cimport *
+
+cdef extern from "Python.h":
+    int Py_AddPendingCall(int (*function)(void *) except -1, void *argument)
+
 from ioring._core.op cimport *
 from ioring._core.buffers cimport BufferRing
 from ioring._core.cqe cimport Additional, Cqe, new_cqe
@@ -78,6 +82,8 @@ cdef class RingCore(OpTable):
     @cython.final
     cdef int collect(self, unsigned n, list collected, int64_t deadline) except -1
     @cython.final
+    cdef int orphan(self) except -1
+    @cython.final
     cdef int quiesce(self, double seconds) except -1
     @cython.final
     cdef int discard(self) except -1
@@ -93,3 +99,4 @@ cdef class Completions:
 
 cdef int drop_unseen(object unseen) except -1
 cdef int close_unseen(int number, tuple pipe) except -1
+cdef int release_orphans(void *unused) except -1

@@ -30,6 +30,7 @@ from cython.cimports.libc.errno import EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, ETI
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset
 from cython.cimports.posix.unistd import close as close_descriptor
+from cython.cimports.posix.unistd import dup, getpid
 from cython.cimports.posix.unistd import usleep
 
 from ioring._core.errors import (
@@ -56,6 +57,11 @@ SPENT_HELD_MAX = cython.declare(cython.uint, 64)
 
 ABANDONED = []
 """What the kernel may still write to, of rings that are gone. Never emptied."""
+
+ORPHANS = []
+"""Descriptors of rings that went away in another thread, with the places that they still have among the registered
+ones of their own: (thread, descriptor, index, count of forks). While it has its place a ring lives on in the kernel,
+and only its own thread can take it away."""
 
 uring_watch_forks()
 
@@ -107,6 +113,8 @@ class RingCore(OpTable):
         uring_enlist(cython.address(self.u))
         self.state = STATE_OPEN
         self.adopt()
+        if ORPHANS:
+            release_orphans(cython.NULL)
 
     def adopt(self):
         self.owner = uring_thread_self()
@@ -863,6 +871,8 @@ class RingCore(OpTable):
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
             if self.owner != uring_thread_self():
+                if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
+                    self.orphan()
                 self.leave_registered_fd()
             elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
                 uring_unregister_ring_fd(cython.address(self.u))
@@ -898,6 +908,15 @@ class RingCore(OpTable):
                 op = candidate
                 op.release()
         return lost
+
+    def orphan(self):
+        """Leaves it to the ring's thread to take the ring from its registered ones: soon, or when it uses a ring."""
+        fd: cython.int = dup(self.u.fd)
+        if fd >= 0:
+            ORPHANS.append((self.owner_tid, fd, self.u.enter_fd, self.forks))
+            if self.owner_tid == getpid():
+                Py_AddPendingCall(release_orphans, cython.NULL)
+        return 0
 
     def quiesce(self, seconds):
         """Cancels everything and reaps until nothing is in flight, for so many seconds at most."""
@@ -1005,15 +1024,29 @@ class Completions:
 
     def __next__(self):
         cqe: Cqe
+        self.ring.own()
         if self.left == 0:
             raise StopIteration
-        self.ring.own()
         cqe = self.ring.pop()
         if cqe is None:
             self.left = 0
             raise StopIteration
         self.left -= 1
         return cqe
+
+
+def release_orphans(unused):
+    """Takes this thread's orphans from its registered rings. In the main thread also called by the interpreter."""
+    tid: cython.int = uring_gettid()
+    for orphan in list(ORPHANS):
+        owner, fd, index, forks = orphan
+        if owner != tid and forks == uring_forks:
+            continue
+        ORPHANS.remove(orphan)
+        if forks == uring_forks:
+            uring_unregister_ring_index(fd, index)
+        close_descriptor(fd)
+    return 0
 
 
 def drop_unseen(unseen):

@@ -446,11 +446,16 @@ static inline int uring_enter(struct uring *u, unsigned submit, unsigned wait, u
     return uring_sys_enter(u->enter_fd, submit, wait, flags | URING_ENTER_EXT_ARG, &arg, sizeof(arg));
 }
 
-/* Undoes REGISTER_RING_FDS. To be called by the thread that registered. */
+/* Undo REGISTER_RING_FDS, which is to be done by the thread that registered. */
+static inline void uring_unregister_ring_index(int fd, int index)
+{
+    struct { uint32_t offset, resv; uint64_t data; } update = { (uint32_t)index, 0, 0 };
+    uring_sys_register(fd, 21, &update, 1);
+}
+
 static inline void uring_unregister_ring_fd(struct uring *u)
 {
-    struct { uint32_t offset, resv; uint64_t data; } update = { (uint32_t)u->enter_fd, 0, 0 };
-    uring_sys_register(u->fd, 21, &update, 1);
+    uring_unregister_ring_index(u->fd, u->enter_fd);
     u->enter_fd = u->fd;
     u->enter_flags &= ~(unsigned)URING_ENTER_REGISTERED_RING;
 }

@@ -124,6 +124,7 @@ cdef extern from "uring.h" nogil:
     void uring_cq_advance(uring *u, unsigned n)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
+    void uring_unregister_ring_index(int fd, int index)
     void uring_unregister_ring_fd(uring *u)
     void uring_prep_rw(uring_sqe *sqe, int op, int fd, uint64_t addr, uint32_t len, uint64_t off)
     void uring_store_release(uint16_t *p, uint16_t v)
