@@ -416,7 +416,7 @@ def test_addresses(sqe, address):
 
 @pytest.mark.parametrize("address", [("127.0.0.1", "80"), (b"127.0.0.1", 80), (1, 80), ("::1", 80, "x", 0)], ids=ascii)
 def test_addresses_of_wrong_types(sqe, address):
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, ValueError)):
         sqe.prep_connect(0, address)
 
 
@@ -477,7 +477,7 @@ def test_seconds_out_of_range(sqe, seconds):
             prepare(seconds)
 
 
-@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError)])
+@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("soon", TypeError)])
 def test_timeouts(ring, timeout, error):
     for wait in (ring.wait_cqe, lambda t: ring.wait_cqes(1, t), lambda t: ring.submit_and_wait(1, t)):
         with pytest.raises(error, match="timeout"):
@@ -489,7 +489,7 @@ def test_counts(ring, count):
     for wait in (ring.wait_cqes, ring.submit_and_wait):
         with pytest.raises((ValueError, TypeError)):
             wait(count, 0.001)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="n must be"):
         ring.wait_cqes(0)
 
 
@@ -597,12 +597,12 @@ def test_registrations_with_wrong_arguments(ring):
     ):
         with pytest.raises(TypeError):
             call()
-    for number in (-5, 2**31 - 1):
-        with pytest.raises(OSError) as caught:
+    for number in (-5, 2**40):
+        with pytest.raises(ValueError):
             ring.register_files([number])
-        assert caught.value.errno == 9
-    with pytest.raises((ValueError, OverflowError)):
-        ring.register_files([2**40])
+    with pytest.raises(OSError) as caught:
+        ring.register_files([2**31 - 1])
+    assert caught.value.errno == 9
     ring.register_buffers([ctypes.create_string_buffer(16), mmap.mmap(-1, 4096), array.array("d", [1.0])])
 
 

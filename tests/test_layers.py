@@ -10,14 +10,16 @@ SOURCE = Path(__file__).parent.parent / "src" / "ioring"
 
 # What each module of the ring may build on, from the bottom up: those before it, and declarations of C headers.
 CORE = [
-    ["constants"],
+    ["constants", "number"],
     ["errors", "address", "direct", "op"],
     ["cqe", "msghdr"],
     ["buffers", "entry"],
     ["sqe_files"],
     ["sqe_sockets"],
     ["sqe"],
+    ["lifecycle"],
     ["ring"],
+    ["echo"],
 ]
 LEVEL = {name: level for level, names in enumerate(CORE) for name in names}
 

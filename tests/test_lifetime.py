@@ -134,6 +134,23 @@ def test_close_ends_what_is_in_flight(flags, start):
             sqe.prep_nop()
 
 
+@FLAGS
+def test_close_behind_a_drain(flags):
+    # The kernel starts nothing that was submitted behind a drain, not even a cancellation.
+    buffers = [bytearray(8), bytearray(8)]
+    with make(flags) as ring, stream_pair() as (here, there):
+        ring.get_sqe().prep_recv(here, buffers[0])
+        ring.submit()
+        ring.get_sqe().drain = True
+        ring.submit()
+        ring.get_sqe().prep_recv(there, buffers[1])
+        ring.submit()
+        begin_time = time.monotonic()
+        ring.close()
+        assert time.monotonic() - begin_time < WAIT_S / 2
+        assert all(map(resizable, buffers))
+
+
 @OPERATIONS
 def test_event_that_comes_before_close_is_no_trouble(start):
     with contextlib.ExitStack() as stack, Ring(16) as ring:
@@ -439,7 +456,7 @@ def stubborn():
 
 @pytest.mark.parametrize("error", [False, True])
 def test_memory_of_a_request_that_does_not_end_is_never_freed(error, monkeypatch):
-    from ioring._core import ring as core
+    from ioring._core import lifecycle as core
 
     monkeypatch.setattr(core, "CLOSE_SECONDS", 0.1)
     ring, reading, writing, buffer = stubborn()

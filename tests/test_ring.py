@@ -345,7 +345,7 @@ def test_descriptor_nobody_saw_may_be_closed_already():
             unseen_openat(ring)
             ring.get_sqe().prep_recv(here, buffer)
             ring.submit_and_wait(1, WAIT_S)
-            (opened,) = (fd for fd in descriptors() if os.readlink(f"/proc/self/fd/{fd}") == __file__)
+            (opened,) = (fd for fd in descriptors() if os.path.realpath(f"/proc/self/fd/{fd}") == __file__)
             os.close(opened)
         buffer.extend(b"free again")
 

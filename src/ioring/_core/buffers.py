@@ -9,10 +9,10 @@ requests may still write into it.
 """
 
 import mmap
-import operator
 
 import cython
 from cython.cimports.cpython.buffer import PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.ioring._core.number import integer
 from cython.cimports.libc.stdlib import calloc, free
 
 from ioring._core.constants import BUFFER_RING_ENTRIES_MAX
@@ -24,8 +24,8 @@ BY_KERNEL = cython.declare(cython.int, 2)
 
 
 def _power_of_two(value):
-    number = operator.index(value)
-    if not 1 <= number <= BUFFER_RING_ENTRIES_MAX or number & (number - 1):
+    number: cython.longlong = integer(value, "entries", 1, BUFFER_RING_ENTRIES_MAX)
+    if number & (number - 1):
         raise ValueError(
             f"entries must be a power of two between 1 and {BUFFER_RING_ENTRIES_MAX}, not {number}; "
             "for more buffers, register a second group"
@@ -60,9 +60,7 @@ class BufferRing:
         count: cython.uint = _power_of_two(entries)
         page: cython.size_t = mmap.PAGESIZE
         bid: cython.uint
-        length = operator.index(size)
-        if not 1 <= length <= 0x7FFFFFFF:
-            raise ValueError(f"size must be between 1 and 2147483647 bytes, not {length}")
+        length: cython.longlong = integer(size, "size", 1, 0x7FFFFFFF)
         self.entries = count
         self.buffer_size = length
         self.incremental = bool(incremental)
@@ -133,10 +131,7 @@ class BufferRing:
         uring_store_release(cython.address(self.ring[0].resv), self.tail)
 
     def check_bid(self, bid):
-        number = operator.index(bid)
-        if not 0 <= number < self.entries:
-            raise ValueError(f"buffer id must be between 0 and {self.entries - 1}, not {number}")
-        return number
+        return integer(bid, "buffer id", 0, self.entries - 1)
 
     def check_held(self, bid):
         number: cython.int = self.check_bid(bid)
@@ -165,7 +160,7 @@ class BufferRing:
         Raises:
             ValueError: fewer than ``count`` were added.
         """
-        number = operator.index(count)
+        number: cython.longlong = integer(count, "count", 0, BUFFER_RING_ENTRIES_MAX)
         if not 0 <= number <= self.added:
             raise ValueError(f"{number} buffers cannot be made visible: {self.added} were added")
         self.show(number)
@@ -233,7 +228,7 @@ class BufferRing:
             self.available -= 1
 
     def segments_of(self, cqe):
-        if cqe.additional is None or cqe.additional.source is not self:
+        if cqe is None or cqe.additional is None or cqe.additional.source is not self:
             raise ValueError("the completion has no buffer of this group")
         if cqe.additional.segments is not None:
             return cqe.additional.segments

@@ -1,8 +1,7 @@
 """A descriptor in the ring's own file table."""
 
-import operator
-
 import cython
+from cython.cimports.ioring._core.number import integer
 
 
 class Direct:
@@ -16,10 +15,7 @@ class Direct:
     """
 
     def __init__(self, slot):
-        number = operator.index(slot)
-        if not 0 <= number < 1 << 20:
-            raise ValueError(f"slot must be between 0 and 1048575, not {number}")
-        self.slot = number
+        self.slot = integer(slot, "slot", 0, (1 << 20) - 1)
 
     def __eq__(self, other):
         return isinstance(other, Direct) and cython.cast(Direct, other).slot == self.slot

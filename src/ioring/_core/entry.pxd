@@ -1,4 +1,5 @@
 from ioring._core.uring cimport *
+from ioring._core.number cimport integer, unsigned64
 from ioring._core.op cimport *
 
 
@@ -35,6 +36,4 @@ cdef class Entry(Op):
     cdef uint64_t vector(self, object buffers, bint into) except 0
     cdef uint64_t duration(self, object seconds) except 0
 
-cdef int64_t integer(object value, str name, int64_t low, int64_t high) except? -1
-cdef uint64_t unsigned64(object value, str name) except? 0
 cdef uint64_t file_offset(object value) except? 0

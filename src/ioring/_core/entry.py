@@ -8,7 +8,6 @@ prepare this very entry again; that is why nothing is written to the queue befor
 What the arguments point to is kept by the entry until the final completion.
 """
 
-import operator
 import os
 
 import cython
@@ -30,27 +29,6 @@ IOV_MAX = cython.declare(cython.int, 1024)
 
 # What is submitted while the GIL is held copies at most this many bytes.
 LIGHT_LENGTH_MAX = cython.declare(cython.uint, 16384)
-
-
-def integer(value, name, low, high):
-    """``value`` as an int within bounds, or an error that names the argument."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low} and {high}, not {number}")
-    return number
-
-
-def unsigned64(value, name):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
-    if not 0 <= number <= 0xFFFFFFFFFFFFFFFF:
-        raise ValueError(f"{name} must be between 0 and 18446744073709551615, not {number}")
-    return number
 
 
 def file_offset(value):
@@ -208,6 +186,7 @@ class Entry(Op):
     def buffer(self, buf, nbytes, into):
         """Address of a buffer, kept until the end; sets sqe.len. ``into``: the kernel writes to it."""
         length: int64_t
+        wanted: int64_t
         if buf is None:
             if nbytes is None:
                 nbytes = 0  # a buffer of a group: as much as it holds
@@ -223,9 +202,10 @@ class Entry(Op):
         self.marks |= MARK_HELD
         length = self.memory.len
         if nbytes is not None:
-            if integer(nbytes, "the length", 0, 0xFFFFFFFF) > length:
-                raise ValueError(f"the length {nbytes} is more than the {length} bytes of the buffer")
-            length = nbytes
+            wanted = integer(nbytes, "the length", 0, 0xFFFFFFFF)
+            if wanted > length:
+                raise ValueError(f"the length {wanted} is more than the {length} bytes of the buffer")
+            length = wanted
         elif length > 0xFFFFFFFF:
             raise ValueError(f"a request moves at most 4294967295 bytes, not {length}: say how many")
         self.sqe.len = length

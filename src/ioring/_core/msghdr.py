@@ -1,12 +1,12 @@
 """The argument of sendmsg and recvmsg."""
 
-import operator
 import struct
 
 import cython
 from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.cpython.memoryview import PyMemoryView_GET_BUFFER
+from cython.cimports.ioring._core.number import integer
 
 from ioring._core.address import STORAGE_SIZE, decode, encode
 
@@ -15,9 +15,8 @@ def _pack_control(messages):
     data = bytearray()
     for level, kind, payload in messages:
         payload = bytes(payload)
-        for number in (level, kind):
-            if not -0x80000000 <= operator.index(number) <= 0x7FFFFFFF:
-                raise ValueError(f"a control message's level and type are C ints, not {number}")
+        level = integer(level, "a control message's level", -0x80000000, 0x7FFFFFFF)
+        kind = integer(kind, "a control message's type", -0x80000000, 0x7FFFFFFF)
         data += struct.pack("@Nii", 16 + len(payload), level, kind) + payload
         data += bytes((8 - len(data) % 8) % 8)
     return data
@@ -61,10 +60,8 @@ class MsgHdr:
         if self.views is not None:
             raise RuntimeError("a MsgHdr is made once: requests may be using it")
         packed = _pack_control(control)
-        room = operator.index(name_size)
-        space = operator.index(control_size)
-        if not 0 <= room <= STORAGE_SIZE or not 0 <= space <= 0x7FFFFFFF:
-            raise ValueError(f"name_size is between 0 and 128, control_size between 0 and 2147483647: {room}, {space}")
+        room: cython.longlong = integer(name_size, "name_size", 0, STORAGE_SIZE)
+        space: cython.longlong = integer(control_size, "control_size", 0, 0x7FFFFFFF)
         if (address is not None and room) or (packed and space):
             raise ValueError("a message is either sent (address, control) or received (name_size, control_size)")
         views = [memoryview(buf) for buf in buffers]

@@ -67,14 +67,4 @@ static inline int uring_thread_is_alive(int tid)
     return syscall(SYS_tgkill, getpid(), tid, 0) == 0;
 }
 
-static inline unsigned long uring_thread_self(void)
-{
-    /* What pthread_self() gives, without the call. */
-    return (unsigned long)__builtin_thread_pointer();
-}
-
-static inline int uring_gettid(void)
-{
-    return (int)syscall(SYS_gettid);
-}
 #endif

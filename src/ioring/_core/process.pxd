@@ -8,5 +8,3 @@ cdef extern from "process.h" nogil:
     void uring_enlist(uring *u)
     void uring_close(uring *u)
     int uring_thread_is_alive(int tid)
-    unsigned long uring_thread_self()
-    int uring_gettid()

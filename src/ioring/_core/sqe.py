@@ -184,8 +184,8 @@ class Sqe(SocketSqe):
             target: the ``Sqe`` of the request, or its ``user_data``. Not used with ``CancelFlags.ANY``: ``None``.
             flags: ``CancelFlags``.
 
-        The result is 0, or the number of requests with ``CancelFlags.ALL`` or ``ANY``; ENOENT when there is none, EALREADY
-        when it can no longer be stopped. What was cancelled completes with ECANCELED: it is not done, and its
+        The result is 0, or the number of requests with ``CancelFlags.ALL`` or ``ANY``; ENOENT when there is none,
+        EALREADY when it can no longer be stopped. What was cancelled completes with ECANCELED: it is not done, and its
         memory not free, before.
 
         Raises:
@@ -434,7 +434,7 @@ class Sqe(SocketSqe):
         self.sqe.off = integer(cmd_op, "cmd_op", 0, 0xFFFFFFFF)
         self.sqe.len = integer(nbytes, "nbytes", 0, 0xFFFFFFFF)
         if addr is not None:
-            self.sqe.addr = self.sized(addr, nbytes, True, "addr")
+            self.sqe.addr = self.sized(addr, self.sqe.len, True, "addr")
         self.end(URING_OP_URING_CMD, turn)
         memcpy(cython.cast(cython.p_char, self.place) + 48, cython.cast(cython.p_char, data), len(data))
 

@@ -17,8 +17,8 @@ class SocketSqe(FileSqe):
         if address is not None:
             if not isinstance(address, SockAddr):
                 raise TypeError(f"address must be an ioring.SockAddr, not {type(address).__name__}")
-            address.reset()
             self.sqe.addr = self.sized(address, STORAGE_SIZE + 4, True, "address")
+            address.reset()
             self.sqe.off = self.sqe.addr + STORAGE_SIZE
         self.sqe.op_flags = integer(flags, "flags", 0, 0x7FFFFFFF)
         if multishot:

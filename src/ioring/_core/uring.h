@@ -446,6 +446,27 @@ static inline int uring_enter(struct uring *u, unsigned submit, unsigned wait, u
     return uring_sys_enter(u->enter_fd, submit, wait, flags | URING_ENTER_EXT_ARG, &arg, sizeof(arg));
 }
 
+/* Cancels every request and waits for so long until they are stopped; their completions are yet to be reaped. Unlike
+ * an ASYNC_CANCEL in the queue it does not have to wait behind an IOSQE_IO_DRAIN. Kernel 6.0.
+ */
+static inline int uring_cancel_all(struct uring *u, int64_t timeout_ns)
+{
+    struct {
+        uint64_t addr;
+        int32_t fd;
+        uint32_t flags;
+        struct uring_timespec timeout;
+        uint8_t opcode, pad[7];
+        uint64_t pad2[3];
+    } cancel;
+    memset(&cancel, 0, sizeof(cancel));
+    cancel.fd = -1;
+    cancel.flags = URING_CANCEL_ALL | URING_CANCEL_ANY;
+    cancel.timeout.tv_sec = timeout_ns / 1000000000;
+    cancel.timeout.tv_nsec = timeout_ns % 1000000000;
+    return uring_sys_register(u->fd, 24, &cancel, 1);
+}
+
 /* Undo REGISTER_RING_FDS, which is to be done by the thread that registered. */
 static inline void uring_unregister_ring_index(int fd, int index)
 {
@@ -468,6 +489,19 @@ static inline void uring_prep_rw(struct uring_sqe *sqe, int op, int fd, uint64_t
     sqe->off = off;
     sqe->addr = addr;
     sqe->len = len;
+}
+
+/* ---- threads ----------------------------------------------------------------------------------------------- */
+
+static inline unsigned long uring_thread_self(void)
+{
+    /* What pthread_self() gives, without the call. */
+    return (unsigned long)__builtin_thread_pointer();
+}
+
+static inline int uring_gettid(void)
+{
+    return (int)syscall(SYS_gettid);
 }
 
 #endif

@@ -124,9 +124,12 @@ cdef extern from "uring.h" nogil:
     void uring_cq_advance(uring *u, unsigned n)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
+    int uring_cancel_all(uring *u, int64_t timeout_ns)
     void uring_unregister_ring_index(int fd, int index)
     void uring_unregister_ring_fd(uring *u)
     void uring_prep_rw(uring_sqe *sqe, int op, int fd, uint64_t addr, uint32_t len, uint64_t off)
+    unsigned long uring_thread_self()
+    int uring_gettid()
     void uring_store_release(uint16_t *p, uint16_t v)
 
 ctypedef uring_sqe *sqe_p
