@@ -24,8 +24,8 @@ BY_KERNEL = cython.declare(cython.int, 2)
 
 
 def _power_of_two(value):
-    number: cython.longlong = integer(value, "entries", 1, BUFFER_RING_ENTRIES_MAX)
-    if number & (number - 1):
+    number: cython.longlong = integer(value, "entries", -(1 << 62), 1 << 62)
+    if not 1 <= number <= BUFFER_RING_ENTRIES_MAX or number & (number - 1):
         raise ValueError(
             f"entries must be a power of two between 1 and {BUFFER_RING_ENTRIES_MAX}, not {number}; "
             "for more buffers, register a second group"

@@ -19,7 +19,7 @@ from cython.cimports.ioring._core.process import (
     uring_thread_is_alive,
     uring_watch_forks,
 )
-from cython.cimports.libc.errno import EAGAIN, EALREADY, EBUSY, EINTR, ENOENT, ETIME
+from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memset
 from cython.cimports.posix.unistd import close as close_descriptor
@@ -255,7 +255,6 @@ class Lifecycle(OpTable):
         op: Op
         place: sqe_p
         code: cython.int
-        wait: cython.uint
         limit: uint64_t
         flags: cython.uint = URING_ENTER_GETEVENTS
         if self.u.setup_flags & URING_SETUP_SQPOLL:
@@ -273,22 +272,19 @@ class Lifecycle(OpTable):
             self.discard()
             if self.in_flight == 0 or time.monotonic() > deadline:
                 return 0
+            # Twice, because neither finds all: an entry waits behind an IO_DRAIN, and the registration does not see the
+            # kernel workers of an SQPOLL thread. Restrictions may forbid one of the two.
             with cython.nogil:
-                code = uring_cancel_all(cython.address(self.u), 20_000_000)
-            wait = 1
-            if code < 0 and code not in (-ENOENT, -EALREADY, -ETIME, -EINTR):
-                # Restrictions may forbid the registration and allow the operation.
-                place = uring_get_sqe(cython.address(self.u))
-                if place != cython.NULL:
-                    place.opcode = URING_OP_ASYNC_CANCEL
-                    place.fd = -1
-                    place.op_flags = URING_CANCEL_ALL | URING_CANCEL_ANY
-                    uring_publish(cython.address(self.u))
-                wait = 2  # the cancellation's own completion is one
+                uring_cancel_all(cython.address(self.u), 1_000_000)
+            place = uring_get_sqe(cython.address(self.u))
+            if place != cython.NULL:
+                place.opcode = URING_OP_ASYNC_CANCEL
+                place.fd = -1
+                place.op_flags = URING_CANCEL_ALL | URING_CANCEL_ANY
+                uring_publish(cython.address(self.u))
+            # The cancellation's own completion is one; wait for one more.
             with cython.nogil:
-                code = uring_enter(
-                    cython.address(self.u), uring_sq_ready(cython.address(self.u)), wait, flags, 20_000_000
-                )
+                code = uring_enter(cython.address(self.u), uring_sq_ready(cython.address(self.u)), 2, flags, 20_000_000)
             if code < 0 and code not in (-EINTR, -ETIME, -EAGAIN, -EBUSY):
                 return 0  # another thread's ring, or one that was never enabled
 

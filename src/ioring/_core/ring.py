@@ -22,6 +22,9 @@ TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
 INDEX_BITS = cython.declare(cython.int, 22)
 INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
 
+POLLED_ROOM_SECONDS = cython.declare(cython.double, 1.0)
+"""How long get_sqe() waits for the kernel's thread of an SQPOLL ring to take entries."""
+
 LIGHT_MAX = cython.declare(cython.uint, 16)
 """So many small requests are submitted without giving up the GIL."""
 
@@ -166,21 +169,30 @@ class RingCore(Lifecycle):
 
     def make_room(self):
         """Submits because the queue is full; the next entry."""
-        place: sqe_p = cython.NULL
+        place: sqe_p
+        flags: cython.uint
+        polled: cython.bint = self.u.setup_flags & URING_SETUP_SQPOLL != 0
+        deadline: cython.double = time.monotonic() + POLLED_ROOM_SECONDS
         try:
             self.flush()
-            if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_ready(cython.address(self.u)) >= self.u.sq_entries:
-                self.enter(0, 0, URING_ENTER_SQ_WAIT, -1)
-            self.own()
-            place = uring_get_sqe(cython.address(self.u))
         except BlockingIOError:
             pass  # the kernel is out of memory
-        if place == cython.NULL:
-            raise SubmissionQueueFull(
-                f"all {self.u.sq_entries} submission queue entries are taken and the kernel accepts none: "
-                "reap completions, or make the ring with more entries"
-            )
-        return place
+        while True:
+            self.own()
+            place = uring_get_sqe(cython.address(self.u))
+            if place != cython.NULL:
+                return place
+            if not polled or time.monotonic() > deadline:
+                raise SubmissionQueueFull(
+                    f"all {self.u.sq_entries} submission queue entries are taken and the kernel accepts none: "
+                    "reap completions, or make the ring with more entries"
+                )
+            # The kernel's thread has room in its own view a little before it says so in the ring.
+            flags = URING_ENTER_SQ_WAIT
+            if uring_sq_needs_wakeup(cython.address(self.u)):
+                flags |= URING_ENTER_SQ_WAKEUP
+            self.heavy = True  # it may wait: without the GIL
+            self.enter(0, 0, flags, -1)
 
     def strip_skips(self):
         """Takes CQE_SKIP_SUCCESS out of what is about to be submitted: see Entry.set_flags."""

@@ -1,24 +1,13 @@
-from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Self, TypeVar, final
 
 from ioring._core.cqe import Cqe
-from ioring._core.op import OpTable
+from ioring._core.lifecycle import Lifecycle
 from ioring._core.sqe import Sqe
-
-CLOSE_SECONDS: float
-ABANDONED: list[tuple[Any, ...]]
-LOST: str
 
 _RingClass = TypeVar("_RingClass", bound=type[RingCore])
 
-class RingCore(OpTable):
-    def __init__(
-        self, entries: int, flags: int, cq_entries: int, sq_thread_cpu: int, sq_thread_idle: int, wq_fd: int
-    ) -> None: ...
+class RingCore(Lifecycle):
     # What it is.
-    def fileno(self) -> int: ...
-    @property
-    def closed(self) -> bool: ...
     @property
     def sq_entries(self) -> int: ...
     @property
@@ -35,13 +24,6 @@ class RingCore(OpTable):
     def wait_cqe(self, timeout: float | None = None) -> Cqe: ...
     def wait_cqes(self, n: int, timeout: float | None = None) -> list[Cqe]: ...
     def completions(self) -> Completions: ...
-    # The end.
-    def close(self) -> None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-    def __del__(self) -> None: ...
 
 @final
 class Completions:
