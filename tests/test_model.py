@@ -26,7 +26,7 @@ SECONDS = float(os.environ.get("IORING_MODEL_SECONDS", "20"))
 SECONDS_LONG = float(os.environ.get("IORING_MODEL_SECONDS", "300"))
 SEED = int(os.environ.get("IORING_MODEL_SEED", "0")) or random.SystemRandom().getrandbits(32)
 SLOTS = 8
-KINDS = [0, 0, DEFER, DEFER | SetupFlags.TASKRUN_FLAG, SetupFlags.SUBMIT_ALL]
+KINDS = [0, 0, DEFER, DEFER | SetupFlags.TASKRUN_FLAG, SetupFlags.SUBMIT_ALL, SetupFlags.SQPOLL]
 
 
 class Tag:
