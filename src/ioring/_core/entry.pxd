@@ -25,6 +25,7 @@ cdef class Entry(Op):
     cdef int put_flag(self, unsigned flag, bint on) except -1
     cdef bint has_flag(self, unsigned flag) except -1
     cdef int writable(self) except -1
+    cdef int refuse(self) except -1
     cdef OpTable owner(self)
     cdef int keep(self, object thing) except -1
     cdef int descriptor(self, object fd) except -1

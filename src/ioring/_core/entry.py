@@ -48,13 +48,25 @@ class Entry(Op):
     def writable(self):
         """Makes sure that the entry is still the program's."""
         table: OpTable
+        if self.table != cython.NULL:
+            table = cython.cast(OpTable, self.table)
+            if (
+                table.state == STATE_OPEN
+                and table.owner == uring_thread_self()
+                and table.u.fd >= 0
+                and self.position >= table.u.sq_published
+            ):
+                return 0
+        return self.refuse()
+
+    def refuse(self):
+        """Why the entry cannot be written."""
+        table: OpTable
         if self.table == cython.NULL:
             raise SqeSubmitted("the request has completed, or its ring was closed: take a new SQE by Ring.get_sqe()")
         table = cython.cast(OpTable, self.table)
         table.check()
-        if self.position < table.u.sq_published:
-            raise SqeSubmitted("the SQE was submitted and belongs to the kernel: take a new one by Ring.get_sqe()")
-        return 0
+        raise SqeSubmitted("the SQE was submitted and belongs to the kernel: take a new one by Ring.get_sqe()")
 
     def owner(self):
         """The ring, which anybody's code may have closed since the last look."""
@@ -187,17 +199,21 @@ class Entry(Op):
         """Address of a buffer, kept until the end; sets sqe.len. ``into``: the kernel writes to it."""
         length: int64_t
         wanted: int64_t
+        memory: Py_buffer
+        turn: cython.uint = self.turn
         if buf is None:
             if nbytes is None:
                 nbytes = 0  # a buffer of a group: as much as it holds
             self.sqe.len = integer(nbytes, "the length", 0, 0xFFFFFFFF)
             return 0
-        if self.holding:
-            raise RingError("the SQE was prepared again while its arguments were looked at")
         try:
-            PyObject_GetBuffer(buf, cython.address(self.memory), PyBUF_WRITABLE if into else PyBUF_SIMPLE)
+            PyObject_GetBuffer(buf, cython.address(memory), PyBUF_WRITABLE if into else PyBUF_SIMPLE)
         except BufferError as error:
             raise TypeError(f"a {type(buf).__name__} will not do: {error}") from None
+        if self.holding or turn != self.turn:
+            PyBuffer_Release(cython.address(memory))
+            raise RingError("the SQE was prepared again while its arguments were looked at")
+        self.memory = memory
         self.holding = True
         self.marks |= MARK_HELD
         length = self.memory.len

@@ -46,7 +46,11 @@ static inline PyObject *ioring_freelist_new(void)
         body[i] = ioring_freelist.pristine[i];
     for (n = 0; n < ioring_freelist.nones; n++)
         Py_INCREF(Py_None);
+#ifdef Py_REF_DEBUG
     _Py_NewReference(object);
+#else
+    Py_SET_REFCNT(object, 1);
+#endif
     PyObject_GC_Track(object);
     return object;
 }

@@ -9,8 +9,7 @@ cdef extern from "Python.h":
 
 
 cdef class Lifecycle(OpTable):
-    # Whose it is. `forks` is compared with the process's count of forks.
-    cdef unsigned long owner
+    # `forks` is compared with the process's count of forks.
     cdef unsigned long forks
     cdef int owner_tid
 

@@ -28,6 +28,9 @@ cdef class OpTable:
     cdef int state
     cdef unsigned files
 
+    # The thread that it belongs to.
+    cdef unsigned long owner
+
     # Every Op of this ring by index: in flight, or done and waiting to be used again.
     cdef list ops
     cdef uint64_t generation

@@ -43,6 +43,8 @@ cdef class RingCore(Lifecycle):
     @cython.final
     cdef int enter(self, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns) except? -1
     @cython.final
+    cdef int entered(self, int code) except? -1
+    @cython.final
     cdef int enter_and_wait(self, unsigned wanted, int64_t deadline) except -1
     @cython.final
     cdef int put_back(self, list collected) except -1

@@ -232,7 +232,24 @@ class RingCore(Lifecycle):
             OSError: EBUSY: completions must be reaped first; and other errors of ``io_uring_enter``.
             RingClosed, WrongThread, ForkedRing: the ring cannot be used here.
         """
+        count: cython.uint
+        code: cython.int
         self.own()
+        # The usual case stands here and not in flush and enter: behind a system call each return from a function is
+        # mispredicted on processors that guard against speculation, and costs 6 ns.
+        if not (
+            self.heavy
+            or self.skipping
+            or self.u.setup_flags & URING_SETUP_SQPOLL
+            or uring_cq_needs_enter(cython.address(self.u))
+        ):
+            count = uring_sq_ready(cython.address(self.u))
+            if 0 < count <= LIGHT_MAX:
+                uring_publish(cython.address(self.u))
+                code = uring_submit(cython.address(self.u), count)
+                if code >= 0:
+                    return code
+                return max(self.entered(code), 0)
         return self.flush()
 
     def submit_and_wait(self, n, timeout=None):
@@ -314,6 +331,10 @@ class RingCore(Lifecycle):
                 code = uring_enter(cython.address(self.u), submit, wait, flags, timeout_ns)
         if code >= 0:
             return code
+        return self.entered(code)
+
+    def entered(self, code):
+        """What a failed io_uring_enter means: -EINTR and -ETIME are given back, after signals; others are raised."""
         if code == -EINTR:
             PyErr_CheckSignals()
             self.own()

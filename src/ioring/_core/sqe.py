@@ -64,8 +64,9 @@ class Sqe(SocketSqe):
 
     def prep_nop(self):
         """Does nothing (``io_uring_prep_nop``)."""
-        self.writable()
-        if not self.fresh:
+        if self.fresh:
+            self.writable()
+        else:
             self.begin()
         self.place.fd = -1
 

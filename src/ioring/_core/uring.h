@@ -446,6 +446,12 @@ static inline int uring_enter(struct uring *u, unsigned submit, unsigned wait, u
     return uring_sys_enter(u->enter_fd, submit, wait, flags | URING_ENTER_EXT_ARG, &arg, sizeof(arg));
 }
 
+/* Submits and does nothing else. */
+static inline int uring_submit(struct uring *u, unsigned count)
+{
+    return uring_sys_enter(u->enter_fd, count, 0, u->enter_flags, NULL, _NSIG / 8);
+}
+
 /* Cancels every request and waits for so long until they are stopped; their completions are yet to be reaped. Unlike
  * an ASYNC_CANCEL in the queue it does not have to wait behind an IOSQE_IO_DRAIN. Kernel 6.0.
  */

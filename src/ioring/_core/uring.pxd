@@ -124,6 +124,7 @@ cdef extern from "uring.h" nogil:
     void uring_cq_advance(uring *u, unsigned n)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
+    int uring_submit(uring *u, unsigned count)
     int uring_cancel_all(uring *u, int64_t timeout_ns)
     void uring_unregister_ring_index(int fd, int index)
     void uring_unregister_ring_fd(uring *u)
