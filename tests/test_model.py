@@ -22,7 +22,8 @@ import pytest
 from ioring import CancelFlags, Direct, ForkedRing, MsgHdr, Op, Ring, RingClosed, SetupFlags, WrongThread
 from rings import DEFER, descriptors, resizable, ring_mappings
 
-SECONDS = float(os.environ.get("IORING_MODEL_SECONDS", "20"))
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+SECONDS = float(os.environ.get("IORING_MODEL_SECONDS", "7" if SANITIZED else "20"))
 SECONDS_LONG = float(os.environ.get("IORING_MODEL_SECONDS", "300"))
 SEED = int(os.environ.get("IORING_MODEL_SEED", "0")) or random.SystemRandom().getrandbits(32)
 SLOTS = 8

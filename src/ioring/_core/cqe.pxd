@@ -6,11 +6,10 @@ from ioring._core.uring cimport *
 @cython.final
 cdef class Additional:
     # What few completions have: a CQE32's further words; the buffer ring that received, and where
-    # the bytes are; a pipe's descriptors.
+    # the bytes are.
     cdef tuple extra
     cdef object source
     cdef list segments
-    cdef tuple pipe
 
 
 @cython.final
@@ -21,6 +20,8 @@ cdef class Cqe:
     cdef object res
     cdef int16_t opcode
     cdef bint descriptor
+    cdef bint pipe
+    cdef int ends[2]
     cdef Additional additional
 
 

@@ -116,12 +116,12 @@ class Entry(Op):
             self.holding = False
             PyBuffer_Release(cython.address(self.memory))
 
-    def pipe_ends(self):
-        ends: cython.p_int
+    def pipe_ends(self, ends):
         if self.opcode != URING_OP_PIPE:
-            return None
-        ends = cython.cast(cython.p_int, cython.cast(cython.size_t, self.sqe.addr))
-        return ends[0], ends[1]
+            return False
+        # The program's buffer may stand anywhere.
+        memcpy(ends, cython.cast(cython.p_void, cython.cast(cython.size_t, self.sqe.addr)), 2 * cython.sizeof(cython.int))
+        return True
 
     def keep(self, thing):
         self.marks |= MARK_HELD

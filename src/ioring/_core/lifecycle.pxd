@@ -41,4 +41,4 @@ cdef class Lifecycle(OpTable):
 
 cdef int release_orphans(void *unused) except -1
 cdef int drop_unseen(object unseen) except -1
-cdef int close_unseen(int number, tuple pipe) except -1
+cdef int close_ends(int *ends) except -1

@@ -290,6 +290,7 @@ class Lifecycle(OpTable):
 
     def discard(self):
         """Takes all completions from the queue for nobody to see."""
+        ends: cython.int[2]
         place: cqe_p
         token: uint64_t
         res: int32_t
@@ -306,7 +307,10 @@ class Lifecycle(OpTable):
             op = self.find(token)
             if op is not None:
                 if res >= 0 and op.marks & MARK_DESCRIPTOR:
-                    close_unseen(res, op.pipe_ends())
+                    if op.pipe_ends(ends):
+                        close_ends(ends)
+                    else:
+                        close_descriptor(res)
                 if flags & URING_CQE_F_MORE == 0:
                     self.end_op(op)
 
@@ -356,17 +360,16 @@ def release_orphans(unused):
 
 
 def drop_unseen(unseen):
+    """Closes what a completion brought that nobody will see."""
     cqe: Cqe = unseen
-    if cqe.descriptor:
-        close_unseen(cqe.number, None if cqe.additional is None else cqe.additional.pipe)
+    if cqe.pipe:
+        close_ends(cqe.ends)
+    elif cqe.descriptor:
+        close_descriptor(cqe.number)
     return 0
 
 
-def close_unseen(number, pipe):
-    """Closes what a completion brought that nobody will see."""
-    if pipe is None:
-        close_descriptor(number)
-    else:
-        close_descriptor(pipe[0])
-        close_descriptor(pipe[1])
+def close_ends(ends):
+    close_descriptor(ends[0])
+    close_descriptor(ends[1])
     return 0

@@ -19,7 +19,7 @@ cdef class Op:
 
     cdef int completed(self, OpTable table, int32_t res, uint32_t flags) except -1
     cdef int complete(self, int32_t res, uint32_t flags) except -1
-    cdef tuple pipe_ends(self)
+    cdef bint pipe_ends(self, int *ends) noexcept
     cdef void release(self) noexcept
 
 

@@ -27,9 +27,9 @@ class Op:
         """Called at each completion that RingCore.reap takes: for requests that are answered in compiled code."""
         raise NotImplementedError
 
-    def pipe_ends(self):
-        """The two descriptors of a pipe that the request made; None for any other request."""
-        return
+    def pipe_ends(self, ends):
+        """Whether the request made a pipe; its two descriptors."""
+        return False
 
     def release(self):
         """Gives up what the kernel no longer needs: called once, after the final completion."""

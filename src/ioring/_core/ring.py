@@ -413,8 +413,7 @@ class RingCore(Lifecycle):
         if marks & MARK_DESCRIPTOR and res >= 0:
             cqe.descriptor = True
             if op.opcode == URING_OP_PIPE:
-                cqe.additional = Additional.__new__(Additional)
-                cqe.additional.pipe = op.pipe_ends()
+                cqe.pipe = op.pipe_ends(cqe.ends)
         if flags & URING_CQE_F_BUFFER and marks & MARK_SELECT:
             self.receive(cqe, op.buffer_group_id, marks & MARK_BUNDLE != 0)
         if marks & MARK_HOOK:
