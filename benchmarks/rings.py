@@ -53,7 +53,7 @@ RING_WORKLOADS = (
         "(user_data, res) one after the other. The ring has no setup flags.",
         sides=nop_sides("batch"),
         columns=("ns_per_nop",),
-        targets=(Target("ns_per_nop", "ioring", ("liburing", "liburing-array"), at_most=0.6),),
+        targets=(Target("ns_per_nop", "ioring", ("liburing",), at_most=0.6),),
     ),
     ServerWorkload(
         name="ring-echo",

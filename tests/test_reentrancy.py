@@ -417,3 +417,100 @@ with Ring(8) as ring:
         pass
     sqe.user_data = None
 """)
+
+
+# Ends that nobody prepared.
+
+PENDING = """
+left, right = socket.socketpair()
+memory = bytearray(4096)
+def pend(ring):
+    for _ in range(3):
+        sqe = ring.get_sqe()
+        sqe.prep_recv(left, memory)
+        sqe.user_data = [sqe, left]
+    ring.submit()
+    return sqe
+"""
+
+
+@pytest.mark.parametrize("flags", ["0", "SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN", "SetupFlags.SQPOLL"])
+def test_interpreter_ends_with_requests_in_flight(flags):
+    python(PENDING + f"ring = Ring(8, flags={flags})\nsqe = pend(ring)\nring.get_sqe().prep_recv(left, memory)\n")
+
+
+def test_interpreter_ends_while_a_thread_waits():
+    python(
+        PENDING
+        + """
+def wait():
+    ring = Ring(8)
+    pend(ring)
+    ready.set()
+    ring.wait_cqe()
+ready = threading.Event()
+threading.Thread(target=wait, daemon=True).start()
+ready.wait()
+"""
+    )
+
+
+@pytest.mark.parametrize("hidden_del", [False, True])
+@pytest.mark.parametrize("filters", ["error", "ignore"])
+def test_dropped_where_warnings_are_errors(filters, hidden_del):
+    # What the finalizer raises nobody hears; that it does its work all the same is what counts.
+    python(
+        PENDING
+        + f"""
+class Careless(Ring):
+    if {hidden_del}:
+        def __del__(self):
+            pass
+sys.unraisablehook = lambda arguments: None
+warnings.simplefilter("{filters}")
+number = len(os.listdir("/proc/self/fd"))
+ring = Careless(8)
+sqe = pend(ring)
+del ring
+gc.collect()
+assert len(os.listdir("/proc/self/fd")) == number
+try:
+    sqe.prep_nop()
+except SqeSubmitted:
+    pass
+chunks = [bytearray(4096) for _ in range(1000)]
+del memory, sqe
+gc.collect()
+right.send(b"x" * 3000)
+assert not any(map(any, chunks))
+for _ in range(3):
+    with Ring(8) as ring:
+        ring.get_sqe()
+        ring.submit_and_wait(1)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+""",
+        arguments=["-W", filters],
+    )
+
+
+@pytest.mark.parametrize("wait", ["wait_cqe()", "wait_cqes(5)", "submit_and_wait(1)"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_control_c(wait, fresh):
+    said = python(
+        PENDING
+        + f"""
+ring = Ring(8)
+pend(ring)
+if {fresh}:
+    ring.get_sqe().prep_recv(left, memory)
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    ring.{wait}
+except KeyboardInterrupt:
+    print("interrupted")
+ring.close()
+"""
+    )
+    assert said == "interrupted\n"
