@@ -273,9 +273,13 @@ def futex_wait(ring, sqe):
     sqe.prep_futex_wait(word, 0)
 
     def happen():
+        # Until somebody was woken: a polling thread may not have looked at the request yet.
         with Ring(2) as other:
-            other.get_sqe().prep_futex_wake(word, 1)
-            other.submit_and_wait(1)
+            woken = 0
+            while not woken:
+                other.get_sqe().prep_futex_wake(word, 1)
+                other.submit()
+                woken = other.wait_cqe(WAIT_S).result()
 
     yield [word], happen
 

@@ -120,7 +120,9 @@ class Entry(Op):
         if self.opcode != URING_OP_PIPE:
             return False
         # The program's buffer may stand anywhere.
-        memcpy(ends, cython.cast(cython.p_void, cython.cast(cython.size_t, self.sqe.addr)), 2 * cython.sizeof(cython.int))
+        memcpy(
+            ends, cython.cast(cython.p_void, cython.cast(cython.size_t, self.sqe.addr)), 2 * cython.sizeof(cython.int)
+        )
         return True
 
     def keep(self, thing):
