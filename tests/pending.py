@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import tempfile
+import time
 
 import pytest
 
@@ -273,13 +274,14 @@ def futex_wait(ring, sqe):
     sqe.prep_futex_wait(word, 0)
 
     def happen():
-        # Until somebody was woken: a polling thread may not have looked at the request yet.
+        # A polling thread may not have looked at the request yet; and perhaps nobody waits any more.
+        deadline = time.monotonic() + 0.3
         with Ring(2) as other:
-            woken = 0
-            while not woken:
+            while time.monotonic() < deadline:
                 other.get_sqe().prep_futex_wake(word, 1)
                 other.submit()
-                woken = other.wait_cqe(WAIT_S).result()
+                if other.wait_cqe(WAIT_S).result():
+                    break
 
     yield [word], happen
 
