@@ -17,7 +17,9 @@ import threading
 import time
 import warnings
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from ioring import CancelFlags, Direct, ForkedRing, MsgHdr, Op, Ring, RingClosed, SetupFlags, WrongThread
 from rings import DEFER, descriptors, resizable, ring_mappings
@@ -474,15 +476,39 @@ STEPS = {
 }
 
 
-def play(seed):
+class Script(random.Random):
+    """A generator whose numbers hypothesis wrote down beforehand; zeros behind their end.
+
+    Beforehand, because what the machine asks for depends on the kernel's timing, and hypothesis wants to be asked for
+    the same each time.
+    """
+
+    def __new__(cls, data):
+        return super().__new__(cls)
+
+    def __init__(self, data):
+        super().__init__(0)
+        self.data = iter(data)
+
+    def getrandbits(self, k):
+        number = 0
+        for _ in range((k + 7) // 8):
+            number = number << 8 | next(self.data, 0)
+        return number >> -k % 8
+
+    def random(self):
+        return self.getrandbits(16) / 65536
+
+
+def play(generator, steps, name):
     before, mappings = descriptors(), ring_mappings()
-    machine = Machine(random.Random(seed))
+    machine = Machine(generator)
     try:
-        for _ in range(machine.random.choice([5, 30, 150])):
+        for _ in range(steps):
             machine.step()
         machine.close()
     except BaseException as error:
-        error.add_note(f"IORING_MODEL_SEED={seed}: {' '.join(machine.log[-60:])}")
+        error.add_note(f"{name}: {' '.join(machine.log[-60:])}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             if machine.ring is not None:
@@ -490,21 +516,44 @@ def play(seed):
         machine.stack.close()
         raise
     del machine
-    assert descriptors() == before, f"IORING_MODEL_SEED={seed}: descriptors"
-    assert ring_mappings() == mappings, f"IORING_MODEL_SEED={seed}: mappings"
+    assert descriptors() == before, f"{name}: descriptors"
+    assert ring_mappings() == mappings, f"{name}: mappings"
 
 
 def run(seconds, seed):
+    """Lets hypothesis play for so long: games whose choices it writes down, and can make smaller, and games of which it
+    chooses the seed."""
     if "IORING_MODEL_SEED" in os.environ:
-        play(SEED)
+        play(random.Random(SEED), 150, f"IORING_MODEL_SEED={SEED}")
         return
-    generator = random.Random(seed)
     print(f"seed {seed}", flush=True)
     deadline = time.monotonic() + seconds
     rounds = 0
-    while time.monotonic() < deadline:
-        play(generator.getrandbits(32))
+
+    @hypothesis.settings(
+        max_examples=40,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @hypothesis.given(
+        strategies.one_of(strategies.binary(min_size=60, max_size=400), strategies.integers(1, 2**32 - 1)),
+        strategies.sampled_from([5, 15, 30, 150]),
+    )
+    def game(choices, steps):
+        nonlocal rounds
+        if time.monotonic() > deadline:
+            return
+        if isinstance(choices, int):
+            play(random.Random(choices), steps, f"IORING_MODEL_SEED={choices}")
+        else:
+            play(Script(choices), steps, f"script {choices!r}")
         rounds += 1
+
+    while time.monotonic() < deadline:
+        hypothesis.seed(seed)(game)()
+        seed += 1
     print(f"{rounds} rounds", flush=True)
     assert rounds > 0
 
