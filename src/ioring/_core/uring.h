@@ -487,16 +487,6 @@ static inline void uring_unregister_ring_fd(struct uring *u)
     u->enter_flags &= ~(unsigned)URING_ENTER_REGISTERED_RING;
 }
 
-/* Fills an SQE in the way that most operations share. */
-static inline void uring_prep_rw(struct uring_sqe *sqe, int op, int fd, uint64_t addr, uint32_t len, uint64_t off)
-{
-    sqe->opcode = (uint8_t)op;
-    sqe->fd = fd;
-    sqe->off = off;
-    sqe->addr = addr;
-    sqe->len = len;
-}
-
 /* ---- threads ----------------------------------------------------------------------------------------------- */
 
 static inline unsigned long uring_thread_self(void)

@@ -128,7 +128,6 @@ cdef extern from "uring.h" nogil:
     int uring_cancel_all(uring *u, int64_t timeout_ns)
     void uring_unregister_ring_index(int fd, int index)
     void uring_unregister_ring_fd(uring *u)
-    void uring_prep_rw(uring_sqe *sqe, int op, int fd, uint64_t addr, uint32_t len, uint64_t off)
     unsigned long uring_thread_self()
     int uring_gettid()
     void uring_store_release(uint16_t *p, uint16_t v)
