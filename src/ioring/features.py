@@ -108,6 +108,11 @@ def explain(number, flags=None):
         )
     if number == errno.EACCES:
         return "a security module (SELinux, for example) forbids io_uring: its policy has to allow it for this program"
+    if number == errno.EINVAL and not flags:
+        return (
+            f"this kernel ({platform.release()}) does not accept even the plainest ring: it is too old, or a seccomp "
+            "profile answers for it. Use kernel 6.1 or later, and a profile that allows io_uring_setup"
+        )
     if number == errno.EINVAL:
         return f"this kernel ({platform.release()}) does not accept {flags!r} together: leave the newest flag out"
     if number == errno.ENOMEM:
