@@ -14,11 +14,18 @@ struct load_options {
     const char *host, *port, *unix_path;
     bool datagrams;                    // UDP instead of TCP
     bool tls;
-    bool connecting;                   // a connection per message instead of lasting ones
+    bool spinning;                     // never sleep
+    enum load_mode {
+        LOAD_ECHO, LOAD_CONNECT, LOAD_UPLOAD, LOAD_DOWNLOAD, LOAD_WEBSOCKET, LOAD_HTTP, LOAD_HTTP_CONNECT
+    } mode;
     bool announcing;                   // tell the harness what is measured: see usage in load.c
     unsigned connections, active;      // active: those that send; the others stay silent
     unsigned pipeline;                 // messages in flight per connection
-    size_t size;                       // bytes per message
+    unsigned compare_every;            // of so many messages one is compared; the others are thrown away unseen
+    size_t size;                       // bytes per message; of HTTP, in the body of the answer
+    const unsigned char *request, *expected;  // of HTTP: the whole request, and the answer's body
+    size_t request_length;
+    double rate;                       // of HTTP: requests per second; 0: the next when there is an answer
     double seconds, warmup;
 };
 
@@ -36,7 +43,10 @@ struct load_clock {
     double cpu_seconds;                // of this process while measuring
 };
 
-// Waits for completions, submits, and keeps the clock. Returns false when the time is over.
+uint64_t load_now_ns(void);
+// Keeps the clock. Returns false when the time is over.
+bool load_tick(const struct load_options *options, struct load_clock *clock, struct load_result *result);
+// Waits for completions, submits, and keeps the clock, in the same way.
 bool load_turn(const struct load_options *options, struct ring *ring, struct load_clock *clock,
                struct load_result *result);
 void load_start(const struct load_options *options, struct load_clock *clock);
@@ -46,9 +56,14 @@ int load_connect(const struct load_options *options);
 // The address of the server, resolved once.
 const struct sockaddr *load_address(const struct load_options *options, socklen_t *length);
 void load_set_nodelay(int fd);
+// A stream socket that is yet to be connected, once of many. Exits with a message when there is none to be had.
+int load_socket(const struct load_options *options);
 
 void load_echo(const struct load_options *options, struct load_clock *clock, struct load_result *result);
 void load_connections(const struct load_options *options, struct load_clock *clock, struct load_result *result);
+void load_transfers(const struct load_options *options, struct load_clock *clock, struct load_result *result);
+void load_http(const struct load_options *options, struct load_clock *clock, struct load_result *result);
+void load_websocket(const struct load_options *options, struct load_clock *clock, struct load_result *result);
 
 // Bytes that differ from message to message and from place to place, so that any mix-up is found by comparing.
 static inline void load_fill(unsigned char *message, size_t size, uint64_t seed)

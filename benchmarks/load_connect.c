@@ -1,12 +1,10 @@
 // A connection per message: connect, one message there and back, close; `connections` of them at a time.
 //
 // Connecting, sending and receiving are one chain of linked operations. The client closes first, so its side keeps
-// the port for a while (TIME_WAIT); connections start from many loopback addresses so that ports do not run out.
-#include <netinet/in.h>
-
+// the port for a while (TIME_WAIT).
 #include "load.h"
 
-enum { SOURCE_ADDRESSES = 64, CONNECT = 0, SEND = 1, RECEIVE = 2 };
+enum { CONNECT = 0, SEND = 1, RECEIVE = 2 };
 
 struct visit {
     int fd;
@@ -20,18 +18,6 @@ static struct load_result *result;
 static struct load_clock *clock_;
 static struct ring ring;
 static struct visit *visits;
-
-// The answer to "cannot assign requested address": 28,000 ports a source address, times 64 of them.
-static void choose_source(int fd)
-{
-    static uint32_t turn;
-    int one = 1;
-    struct sockaddr_in source = {.sin_family = AF_INET,
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + turn++ % SOURCE_ADDRESSES)};
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&source, sizeof source) < 0)
-        die("load: bind", errno);
-}
 
 static struct io_uring_sqe *prepare(uint8_t opcode, unsigned index, unsigned step)
 {
@@ -48,13 +34,7 @@ static void start(unsigned index)
     struct visit *visit = &visits[index];
     socklen_t length;
     const struct sockaddr *address = load_address(options, &length);
-    visit->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (visit->fd < 0)
-        die("load: socket", errno);
-    const struct sockaddr_in *internet = (const struct sockaddr_in *)address;
-    if (address->sa_family == AF_INET && ntohl(internet->sin_addr.s_addr) >> 24 == 127)
-        choose_source(visit->fd);
-    load_set_nodelay(visit->fd);
+    visit->fd = load_socket(options);
     load_stamp(visit->message, options->size, number++);
     visit->started_at = clock_->now;
     visit->failed = false;

@@ -4,6 +4,10 @@
 // so the window is at the same time what was sent and what must come back: byte n of the echo is byte n of the
 // window, round and round. Slots that became free are sent together, up to the end of the window, and one send is in
 // flight at most.
+//
+// Echoes are received into shared buffers as they come. With --compare-every only the echoes that are compared are
+// received, each into its connection's own buffer, and the others are thrown away by the kernel (MSG_TRUNC): copying
+// and comparing large messages would cost more than what is measured.
 #include "load.h"
 #include "load_tls.h"
 
@@ -17,6 +21,7 @@ struct connection {
     struct load_tls *tls;         // NULL without TLS
     bool receiving, sending, ended;
     unsigned char *window;
+    unsigned char *answer;        // with --compare-every: where an echo goes that is compared
     uint64_t *sent_at;            // per slot
     unsigned answer_slot;         // the oldest slot in flight
     size_t answered;              // bytes of it that came back
@@ -44,6 +49,27 @@ static void arm_receive(unsigned index)
     sqe->buf_group = BUFFER_GROUP;
     sqe->user_data = (uint64_t)index << 1 | RECEIVE;
     connections[index].receiving = true;
+}
+
+static bool compared(const struct connection *connection)
+{
+    return connection->answers % options->compare_every == 0;
+}
+
+// Asks for the rest of the echo, and takes what there is of it: with MSG_WAITALL the kernel would not count what it
+// throws away, and wait for ever.
+static void arm_own_receive(unsigned index)
+{
+    struct connection *connection = &connections[index];
+    struct io_uring_sqe *sqe = ring_sqe(&ring);
+    sqe->opcode = IORING_OP_RECV;
+    sqe->fd = (int)index;
+    sqe->flags = IOSQE_FIXED_FILE;
+    sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
+    sqe->addr = compared(connection) ? (uint64_t)(uintptr_t)(connection->answer + connection->answered) : 0;
+    sqe->len = (uint32_t)(options->size - connection->answered);
+    sqe->msg_flags = compared(connection) ? 0 : MSG_TRUNC;
+    sqe->user_data = (uint64_t)index << 1 | RECEIVE;
 }
 
 static void give_up(unsigned index, const char *what, int error)
@@ -145,6 +171,27 @@ static void open_answer(unsigned index, const unsigned char *data, size_t length
         give_up(index, "TLS broke while receiving", 0);
 }
 
+static void received_own(unsigned index, const struct completion *cqe)
+{
+    struct connection *connection = &connections[index];
+    if (cqe->res <= 0) {
+        give_up(index, cqe->res ? "receive" : "the server closed it", -cqe->res);
+        return;
+    }
+    connection->answered += (size_t)cqe->res;
+    if (connection->messages == connection->answers) {
+        give_up(index, "more came back than was sent", 0);
+    } else if (connection->answered < options->size) {
+        arm_own_receive(index);
+    } else if (compared(connection) && memcmp(connection->answer, connection->window, options->size)) {
+        give_up(index, "other bytes came back than were sent", 0);
+    } else {
+        answered(connection, index);
+        send_free_slots(index);
+        arm_own_receive(index);
+    }
+}
+
 static void received(unsigned index, const struct completion *cqe)
 {
     struct connection *connection = &connections[index];
@@ -212,6 +259,11 @@ static void open_connections(void)
             die("load: memory", ENOMEM);
         load_fill(connection->window, options->pipeline * options->size, index * 7919ULL);
         connection->fd = descriptors[index] = load_connect(options);
+        if (options->compare_every > 1) {
+            connection->answer = malloc(options->size);
+            if (!connection->answer)
+                die("load: memory", ENOMEM);
+        }
         if (options->tls)
             connection->tls = load_tls_open(connection->fd);
         // A silent connection says one thing, so that the server has surely accepted it.
@@ -244,6 +296,7 @@ void load_echo(const struct load_options *load_options, struct load_clock *load_
     options = load_options;
     clock_ = load_clock;
     result = load_result;
+    bool own = options->compare_every > 1;
     ring_setup_fast(&ring, 1024, 16384);
     unsigned buffer_size = options->size < BUFFER_SIZE_MIN ? BUFFER_SIZE_MIN
                          : options->size > 65536 ? 65536 : (unsigned)options->size;
@@ -255,7 +308,7 @@ void load_echo(const struct load_options *load_options, struct load_clock *load_
     ring_register_fd(&ring);
     load_start(options, clock_);
     for (unsigned index = 0; index < options->connections; index++) {
-        arm_receive(index);
+        (own ? arm_own_receive : arm_receive)(index);
         send_free_slots(index);
     }
     while (alive && load_turn(options, &ring, clock_, result)) {
@@ -265,7 +318,7 @@ void load_echo(const struct load_options *load_options, struct load_clock *load_
             if ((cqe.user_data & 1) == SEND)
                 sent(index, &cqe);
             else
-                received(index, &cqe);
+                (own ? received_own : received)(index, &cqe);
         }
         buffers_publish(&buffers);
         if (options->datagrams)

@@ -7,7 +7,25 @@ import platform
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("ioring", "liburing", "uvloop", "rloop", "aiofiles", "uvicorn", "httptools", "granian")
+PACKAGES = (
+    "ioring",
+    "liburing",
+    "uvloop",
+    "rloop",
+    "rsloop",
+    "aiofiles",
+    "aiofile",
+    "caio",
+    "pyaio",
+    "turbofile",
+    "uvicorn",
+    "httptools",
+    "granian",
+    "hypercorn",
+    "fastpysgi",
+    "fastapi",
+    "starlette",
+)
 
 
 def first_line(command):

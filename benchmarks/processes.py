@@ -7,6 +7,7 @@ only waits. Workers that the kernel starts for a ring (io-wq) count as threads o
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -25,9 +26,9 @@ class Failed(Exception):
     """A process did not do what it should; the message says which and shows what it wrote."""
 
 
-def start(command, cpu, stdin=subprocess.DEVNULL, **arguments):
-    """Popen on one CPU, in a session of its own so that the end reaches its children too."""
-    os.sched_setaffinity(0, {cpu})  # what is started inherits it
+def start(command, cpus, stdin=subprocess.DEVNULL, **arguments):
+    """Popen on these CPUs, in a session of its own so that the end reaches its children too."""
+    os.sched_setaffinity(0, cpus)  # what is started inherits it
     try:
         return subprocess.Popen(command, stdin=stdin, start_new_session=True, **arguments)
     finally:
@@ -37,17 +38,18 @@ def start(command, cpu, stdin=subprocess.DEVNULL, **arguments):
 class Server:
     """A server process, from its start until it is known to have ended. Use it in a `with` statement.
 
-    It must write a line with its address: 127.0.0.1:PORT, or `listening on PATH`. What it writes goes to a file: a pipe
-    that nobody empties would stop it.
+    It must write a line with its address: 127.0.0.1:PORT, or `listening on PATH`; unless it was told a port to speak
+    HTTP on, which is then asked until there is an answer. What it writes goes to a file: a pipe that nobody empties
+    would stop it.
     """
 
-    def __init__(self, name, command, environment, log):
+    def __init__(self, name, command, environment, log, port=None, cpus=frozenset({SERVER_CPU})):
         self.name = name
         self.log = Path(log)
         with open(self.log, "wb") as output:
-            self.process = start(command, SERVER_CPU, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            self.process = start(command, cpus, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
-            self.address = self._wait_for_address()
+            self.address = self._wait_for(self._announced if port is None else lambda: answering(port))
         except BaseException:
             self.stop()
             raise
@@ -58,17 +60,20 @@ class Server:
     def __exit__(self, *exception):
         self.stop()
 
-    def _wait_for_address(self):
-        """(host, port) or a path."""
+    def _wait_for(self, found):
+        """What the function returns, when it is something: (host, port) or a path."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            found = ADDRESS.search(self.output())
-            if found:
-                return (found[1], found[2]) if found[1] else found[3]
+            if address := found():
+                return address
             if self.process.poll() is not None:
                 raise Failed(f"{self.name} ended with status {self.process.returncode}:\n{self.output()}")
             time.sleep(0.01)
-        raise Failed(f"{self.name} did not say where it listens within {START_TIMEOUT_S} s:\n{self.output()}")
+        raise Failed(f"{self.name} did not begin to listen within {START_TIMEOUT_S} s:\n{self.output()}")
+
+    def _announced(self):
+        found = ADDRESS.search(self.output())
+        return found and ((found[1], found[2]) if found[1] else found[3])
 
     def output(self):
         return self.log.read_text(errors="replace")
@@ -90,6 +95,25 @@ class Server:
 
     def resident_bytes(self):
         return sum(process_resident_bytes(pid) for pid in process_tree(self.process.pid))
+
+
+def free_port():
+    """A port that nobody listens on. Another process could take it before the server does, which then fails."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def answering(port):
+    """The address, when an HTTP server answers there, whatever it says; listening alone does not mean that it is up."""
+    answer = b""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")  # connection: close kills fastpysgi 0.6
+            while b"\r\n\r\n" not in answer and (data := client.recv(4096)):
+                answer += data
+    except OSError:
+        return None
+    return ("127.0.0.1", str(port)) if answer.startswith(b"HTTP/") else None
 
 
 def process_tree(pid):

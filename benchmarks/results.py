@@ -92,6 +92,7 @@ def ratio(result, metric, side, against):
 
 
 class Verdict(NamedTuple):
+    target: dict
     description: str
     found: Spread | None
     bound: str
@@ -102,15 +103,19 @@ def verdicts(result):
     """What became of each target."""
     for target in result["targets"]:
         heading = METRICS[target["metric"]][0]
+        description = f"{heading}: {result['sides'][target['side']]['label']}"
         labels = [result["sides"][name]["label"] for name in target["against"]]
-        against = labels[0] if len(labels) == 1 else f"the best of ({'; '.join(labels)})"
-        description = f"{heading}: {result['sides'][target['side']]['label']} / {against}"
-        found = ratio(result, target["metric"], target["side"], target["against"])
+        if labels:
+            best = labels[0] if len(labels) == 1 else f"the best of ({'; '.join(labels)})"
+            description += f" / {best}"
+            found = ratio(result, target["metric"], target["side"], target["against"])
+        else:
+            found = column(result, target["side"], target["metric"])
         if target["at_least"] is not None:
             bound, met = f">= {target['at_least']:.2f}", found and found.median >= target["at_least"]
         else:
             bound, met = f"<= {target['at_most']:.2f}", found and found.median <= target["at_most"]
-        yield Verdict(description, found, bound, met)
+        yield Verdict(target, description, found, bound, met)
 
 
 def most_foreign_share(result):

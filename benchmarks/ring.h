@@ -138,6 +138,17 @@ static inline void ring_turn(struct ring *ring, const struct __kernel_timespec *
         die("io_uring_enter", -result);
 }
 
+// Takes what has completed and submits what is prepared, without waiting.
+static inline void ring_poll(struct ring *ring)
+{
+    unsigned submit = ring->sq_next - __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
+    __atomic_store_n(ring->sq_tail, ring->sq_next, __ATOMIC_RELEASE);
+    // GETEVENTS: with DEFER_TASKRUN nothing completes outside of such a call.
+    long result = syscall(SYS_io_uring_enter, ring->fd, submit, 0, ring->enter_flags | IORING_ENTER_GETEVENTS, NULL, 0);
+    if (result < 0 && errno != EINTR && errno != EBUSY && errno != EAGAIN)
+        die("io_uring_enter", errno);
+}
+
 // A zeroed entry. A full queue is submitted first, so this cannot fail.
 static inline struct io_uring_sqe *ring_sqe(struct ring *ring)
 {

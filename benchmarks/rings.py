@@ -3,10 +3,10 @@
 from .workloads import ECHO_COLUMNS, ProgramWorkload, ServerWorkload, Side, Target
 
 
-def c_uring(buffer_size=4096):
-    return Side(
-        "c-uring", "C, io_uring", ("{build}/uring_echo", "--connections", "64", "--buffer-size", str(buffer_size))
-    )
+def c_uring(buffer_size=4096, connections=64):
+    """`connections`: how many at a time; it has memory for that many."""
+    options = ("--connections", str(connections), "--buffer-size", str(buffer_size))
+    return Side("c-uring", "C, io_uring", ("{build}/uring_echo", *options))
 
 
 def c_epoll(buffer_size=4096):

@@ -13,6 +13,7 @@ import socket
 import ioring
 
 BACKLOG = 64
+FLAGS = ioring.SetupFlags.SINGLE_ISSUER | ioring.SetupFlags.DEFER_TASKRUN
 BUFFERS, BUFFER_SIZE, GROUP = 256, 4096, 0
 PENDING_MAX = 256 * 1024  # bytes that wait for one slow reader; above, nothing more is received from it
 
@@ -48,8 +49,7 @@ class Connection:
             sqe.user_data = self.server.closed
 
     def received(self, cqe: ioring.Cqe) -> None:
-        if not cqe.more:
-            self.receiving = None
+        self.receiving = self.receiving if cqe.more else None
         if cqe.res > 0:
             self.pending += self.server.buffers.view(cqe)
             self.server.buffers.recycle(cqe)
@@ -109,7 +109,8 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=1024, help="clients at a time (%(default)s)")
     options = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", options.port), backlog=BACKLOG)
-    with listener, ioring.Ring(256, cq_entries=4096) as ring, contextlib.suppress(KeyboardInterrupt):
+    # With these flags the kernel accepts only while this thread waits; the queue holds all that one turn submits.
+    with listener, ioring.Ring(4096, flags=FLAGS) as ring, contextlib.suppress(KeyboardInterrupt):
         print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
         EchoServer(listener, ring, options.slots).run()
 

@@ -133,6 +133,27 @@ require_tools() {
     fi
     # shellcheck disable=SC2086
     [ -z "$packages" ] || install_packages $packages
+    [ "$4" != test ] || offer_programs
+}
+
+# Real programs are tried with real servers, and the HTTP server with real clients, where they can be had. The tests
+# start servers of their own.
+offer_programs() {
+    programs=
+    command -v curl >/dev/null || programs="curl"
+    command -v redis-server >/dev/null || programs="$programs redis-server"
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || programs="$programs postgresql"
+    # shellcheck disable=SC2086
+    [ -z "$programs" ] || offer $programs
+    # By itself, since Ubuntu has it only as a snap, and where it cannot be had the others still can.
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || offer chromium
+}
+
+# offer PACKAGE...: installs them, or says that it is done without.
+offer() {
+    if ! can_install || ! (install_packages "$@"); then
+        say "not installed: $*. The tests that need them will be skipped"
+    fi
 }
 
 # --- virtual environments --------------------------------------------------------------------------------------------

@@ -1,22 +1,52 @@
-"""What holds for every test: nothing may be left open at its end, and what was skipped is counted by reason."""
+"""What holds for every test: nothing may be left open at its end, and what was skipped is counted by reason.
 
+With OLD_KERNEL the process runs on what stands in for an older kernel (old_kernel.c): see scripts/test --kernel.
+"""
+
+import asyncio
 import collections
 import gc
 import os
 import threading
 import time
 
+import hypothesis
 import pytest
+
+import ioring
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
 RELEASE_TIMEOUT_S = 2.0
+
+OLD_KERNEL = os.environ.get("OLD_KERNEL")
+
+LACKS = "the kernel"
+"""How the reason begins when a test is skipped because of the kernel: see rings.needs."""
+
+LACKING_SHARE_MAX = 1 / 8
+"""So many of the tests may be skipped because of the kernel, so that a mistake does not skip them all unnoticed."""
 
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the tests marked long too")
 
 
+def pytest_report_header():
+    return f"as if on kernel {OLD_KERNEL}" if OLD_KERNEL else None
+
+
+def pytest_configure(config):
+    # The same cases in every run, so that a change is not blamed for what it did not do; --long looks for new ones.
+    hypothesis.settings.register_profile("repeatable", derandomize=True)
+    if not config.getoption("--long"):
+        hypothesis.settings.load_profile("repeatable")
+
+
 def pytest_collection_modifyitems(config, items):
+    if OLD_KERNEL:
+        left_out = [item for item in items if "any_kernel" in item.keywords]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if "any_kernel" not in item.keywords]
     if config.getoption("--long"):
         return
     for item in items:
@@ -24,12 +54,38 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
 
 
-def pytest_terminal_summary(terminalreporter):
-    reasons = collections.Counter(
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """The loop has a way for every kernel that ioring supports, so none of its own tests depends on one."""
+    report = yield
+    if report.skipped and item.path.name.startswith("test_loop") and LACKS in str(report.longrepr[2]):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which no test of the loop may be because of the kernel: {report.longrepr[2]}"
+    return report
+
+
+def skip_reasons(reporter):
+    """How many tests were skipped for each reason."""
+    return collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
-        for report in terminalreporter.stats.get("skipped", [])
+        for report in reporter.stats.get("skipped", [])
         if isinstance(report.longrepr, tuple)
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    lacking = sum(count for reason, count in skip_reasons(reporter).items() if reason.startswith(LACKS))
+    # A part of the tests may be about nothing else.
+    whole = session.config.args_source == pytest.Config.ArgsSource.TESTPATHS and session.testscollected > 1000
+    if whole and lacking > LACKING_SHARE_MAX * session.testscollected:
+        reporter.write_line(f"\n{lacking} of {session.testscollected} tests are skipped because of the kernel")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    reasons = skip_reasons(terminalreporter)
     if reasons:
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         terminalreporter.write_line(f"skipped {reasons.total()}: {counts}")
@@ -49,6 +105,8 @@ def open_descriptors():
 @pytest.fixture(autouse=True)
 def no_leaks():
     """Fails a test that ends with more descriptors or threads than it began with."""
+    # What is there now is none of the collection's business below: it would take most of the time of all tests.
+    gc.freeze()
     descriptors, threads = open_descriptors(), set(threading.enumerate())
     yield
     gc.collect()
@@ -62,3 +120,29 @@ def no_leaks():
     if leaked:
         opened = {number: name for number, name in descriptors_now.items() if descriptors.get(number) != name}
         pytest.fail(f"left open: descriptors {opened}, threads {threads_now - threads}", pytrace=False)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "direct"])
+def loop(request):
+    """A loop in each of its modes; closed afterwards."""
+    loop = ioring.Loop(direct_descriptors=request.param)
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(params=["ring", "direct", "asyncio"])
+def http_loop(request):
+    """What makes each kind of loop that HTTP servers run on."""
+    return {
+        "ring": ioring.Loop,
+        "direct": lambda: ioring.Loop(direct_descriptors=True),
+        "asyncio": asyncio.SelectorEventLoop,
+    }[request.param]
+
+
+@pytest.fixture
+def serving(http_loop):
+    """Starts HTTP servers (http_servers.Running), on each kind of loop."""
+    from http_servers import Running
+
+    return lambda application, **options: Running(application, http_loop, **options)

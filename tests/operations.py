@@ -1,13 +1,14 @@
 """Helpers for tests of operations: one request, from its preparation to its completion."""
 
 import contextlib
+import errno
 import os
 
 import pytest
 
 import ioring
 from ioring import SetupFlags
-from rings import DEFER, make, needs_setup
+from rings import DEFER, drain, make, needs_setup
 
 TIMEOUT_S = 5.0
 """How long any one completion may take."""
@@ -23,6 +24,14 @@ RINGS = [
 def needs_registration(name):
     """Skips a test unless the kernel has this registration."""
     return pytest.mark.skipif(name not in ioring.features().registrations, reason=f"the kernel has no {name}")
+
+
+def needs_trial(what, method, *arguments, **attributes):
+    """Skips a test unless the kernel knows what ``features`` does not tell: it answers a request, and not by EINVAL."""
+    with make(entries=4) as ring:
+        start(ring, method, *arguments, **attributes)
+        refused = drain(ring)[0].res == -errno.EINVAL
+    return pytest.mark.skipif(refused, reason=f"the kernel has no {what}")
 
 
 @contextlib.contextmanager

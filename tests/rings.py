@@ -145,3 +145,27 @@ def python(code, *, arguments=(), prelude=PRELUDE, timeout=60, expect=0):
     if done.returncode != expect:
         pytest.fail(f"ended with {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
     return done.stdout + done.stderr
+
+
+# A process that io_uring_setup is refused in, by the seccomp filter that container runtimes use for it.
+REFUSED = """
+import ctypes, platform
+libc = ctypes.CDLL(None, use_errno=True)
+
+def refuse(number):
+    def step(code, jt, jf, k):
+        return struct.pack("=HBBI", code, jt, jf, k)
+    program = b"".join([
+        step(0x20, 0, 0, 0),                    # load the system call's number
+        step(0x15, 0, 1, 425),                  # io_uring_setup?
+        step(0x06, 0, 0, 0x00050000 | number),  # fail with this errno
+        step(0x06, 0, 0, 0x7FFF0000),           # allow
+    ])
+    memory = ctypes.create_string_buffer(program, len(program))
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+    argument = Program(4, ctypes.addressof(memory))
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(argument), 0, 0):
+        print("no seccomp here")
+        sys.exit(0)
+"""

@@ -32,7 +32,7 @@ from ioring import (
     Statx,
     send_msg_ring,
 )
-from rings import WAIT_S, drain, resizable, stream_pair
+from rings import WAIT_S, drain, python, resizable, stream_pair
 from test_threads_forks import ALLOWED_ANYWHERE, ring_calls, sqe_calls
 
 
@@ -568,3 +568,151 @@ def test_restricted_ring():
             ring.wait_cqe(WAIT_S).result()
         with pytest.raises(PermissionError):
             ring.register_files_sparse(1)
+
+
+# None, where something else is wanted.
+
+NONES = """
+import asyncio, inspect, io, os, tempfile
+from ioring import files
+
+KIND = {kind!r}
+SAMPLES = dict(
+    size=1, offset=0, count=0, nbytes=1, whence=0, flags=0, fd=0, buf=bytearray(8), buffer=bytearray(8), data=b"x",
+    buffers=[bytearray(8)], iovecs=[bytearray(8)], bid=0, cqe=None, lines=[b"x"], n=1, wait_nr=0, timeout=0, group=0,
+    entries=2, path="x", name="x", text="x", limit=1, hint=-1, cookie=0, advice=0, mode=0, length=1,
+)
+
+def arguments(method):
+    \"\"\"One None after the other, with what is right in the other places; and None everywhere.\"\"\"
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except (TypeError, ValueError):
+        for count in range(6):
+            yield (None,) * count, {{}}
+        return
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]
+    right = [SAMPLES.get(p.name, 0) for p in places]
+    for place in range(len(places)):
+        yield (*right[:place], None, *right[place + 1 :]), {{}}
+        yield (*right[:place], None), {{}}
+    for name in names:
+        yield tuple(right), {{name: None}}
+    for count in range(len(places) + 1):
+        yield (None,) * count, {{}}
+    yield (None,) * len(places), dict.fromkeys(names)
+
+REFUSALS = (TypeError, ValueError, OSError, AttributeError, LookupError, RuntimeError, BufferError, StopIteration,
+            StopAsyncIteration, NotImplementedError, RingError)
+
+def methods(kind):
+    return [name for name in dir(kind) if callable(getattr(kind, name)) and (
+        not name.startswith("_") or name in ("__eq__", "__anext__", "__aexit__", "__exit__", "__len__", "__init__"))]
+
+async def call_file(make):
+    count = 0
+    file = await make()
+    kind = type(file)
+    await file.close()
+    for name in methods(kind):
+        for args, options in list(arguments(getattr(file, name))):
+            file = await make()
+            try:
+                value = getattr(file, name)(*args, **options)
+                if inspect.isawaitable(value):
+                    await asyncio.wait_for(value, 20)
+                elif isinstance(value, io.IOBase) and name == "detach":
+                    value.close()
+            except REFUSALS:
+                pass
+            try:
+                await file.close()
+            except (OSError, ValueError):
+                pass
+            count += 1
+    return count
+
+def call_plain(make):
+    count = 0
+    thing = make()
+    kind = type(thing[0])
+    names = methods(kind)
+    for name in names:
+        for args, options in list(arguments(getattr(thing[0], name))):
+            if name == "close":
+                continue
+            thing = make()
+            try:
+                getattr(thing[0], name)(*args, **options)
+            except REFUSALS:
+                pass
+            count += 1
+            for other in thing:
+                if isinstance(other, Ring) and not other.closed:
+                    other.close()
+        for attribute in ("flags", "link", "buffer_group", "ioprio", "user_data", "personality"):
+            try:
+                setattr(thing[0], attribute, None)
+            except REFUSALS:
+                pass
+    return count
+
+def ring():
+    ring = Ring(4)
+    ring.get_sqe()
+    ring.get_sqe()
+    ring.submit()
+    return ring,
+
+def group():
+    ring = Ring(4)
+    return BufferRing(2, 16), ring
+
+def sqe():
+    ring = Ring(4)
+    return ring.get_sqe(), ring
+
+def cqe():
+    ring = Ring(4)
+    ring.get_sqe()
+    ring.submit()
+    return ring.wait_cqe(), ring
+
+def message():
+    return MsgHdr([bytearray(8)]),
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    with open("x", "wb") as file:
+        file.write(b"one\\ntwo\\n" * 2000)
+    if KIND in ("Ring", "BufferRing", "Sqe", "Cqe", "MsgHdr"):
+        make = dict(Ring=ring, BufferRing=group, Sqe=sqe, Cqe=cqe, MsgHdr=message)[KIND]
+        count = call_plain(make)
+    else:
+        async def make():
+            if KIND == "RawFile":
+                return await files.open("x", "r+b", 0)
+            if KIND == "BufferedFile":
+                return await files.open("x", "r+b")
+            if KIND == "DirectFile":
+                return await files.open("x", "r+b", direct=True)
+            return await files.open("x", "r+", encoding="utf-8")
+        try:
+            count = ioring.run(call_file(make))
+        except OSError as error:  # a file system without direct I/O
+            assert KIND == "DirectFile", error
+            count = 1
+    assert count
+    os.chdir("/")
+gc.collect()
+print("survived")
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["RawFile", "BufferedFile", "DirectFile", "TextFile", "Ring", "BufferRing", "Sqe", "Cqe", "MsgHdr"]
+)
+def test_none_for_every_argument(kind):
+    """In a process of its own: a crash is a failure."""
+    assert "survived" in python(NONES.format(kind=kind), arguments=["-W", "ignore"])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -177,6 +178,29 @@ def test_readers_that_do_not_read(echo):
     with connect(address) as client:
         exchange(client, os.urandom(1_000_000))
     stop(process)
+
+
+def test_a_signal_that_comes_before_the_wait():
+    """It ends the wait, though it was not there yet when signals were last looked at, and nothing else happens."""
+    # A handler that is called while signals are looked at, and raises another signal without running any Python.
+    program = """if True:
+        import ctypes, functools, os, signal
+        from ioring.cli import commands
+        call = ctypes.PyDLL(None)["raise"]
+        call.argtypes = [ctypes.c_int, ctypes.py_object, ctypes.py_object]
+        signal.signal(signal.SIGUSR2, functools.partial(call, signal.SIGUSR1))
+        signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"seen"))
+        commands(["echo", "--port", "0"])
+    """
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=os.environ) as process:
+        try:
+            assert process.stdout.readline().startswith(b"listening")
+            for _ in range(3):
+                process.send_signal(signal.SIGUSR2)
+                assert select.select([process.stdout], [], [], WAIT_S)[0], "it was not"
+                assert os.read(process.stdout.fileno(), 4) == b"seen"
+        finally:
+            process.kill()
 
 
 def test_resets(echo):

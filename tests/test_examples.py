@@ -4,12 +4,15 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import runpy
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -259,4 +262,86 @@ def test_examples_are_short_and_say_how_to_run_them():
     for path in EXAMPLES.glob("*.py"):
         text = path.read_text()
         assert text.count("\n") < 120, path.name
-        assert f"python examples/{path.name}" in text.split('"""')[1], path.name
+        way = f"ioring serve {path.stem}:app" if path.stem.startswith("serve_") else f"python examples/{path.name}"
+        assert way in text.split('"""')[1], path.name
+
+
+# chat.py
+
+
+def test_chat_tells_the_others():
+    with running("chat.py") as (_, address), connect(address) as one:
+        with connect(address) as two:
+            name = "{}:{}".format(*two.getsockname())
+            hello = f"* {name} is here\n".encode()
+            assert receive(one, len(hello)) == hello
+            two.sendall(b"good morning\n")
+            said = f"{name}: good morning\n".encode()
+            assert receive(one, len(said)) == said
+            one.sendall(b"and to you\n")
+            said = "{}:{}: and to you\n".format(*one.getsockname()).encode()
+            assert receive(two, len(said)) == said
+        left = f"* {name} has left\n".encode()
+        assert receive(one, len(left)) == left
+
+
+# What `ioring serve` serves.
+
+
+@contextlib.contextmanager
+def served(name, package):
+    """The URL of an application in examples/."""
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ioring", "serve", f"{name}:app", "--app-dir", EXAMPLES, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        banner = process.stdout.readline()
+        assert " on http://" in banner, banner + process.stderr.read()
+        yield re.search("http://[0-9.:]+", banner).group()
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=TIMEOUT_S)
+        assert "Traceback" not in complaints
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fetch(url, data=None, headers=None):
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers or {}), timeout=TIMEOUT_S) as response:
+        return response.read()
+
+
+def test_fastapi():
+    with served("serve_fastapi", "fastapi") as url:
+        assert fetch(f"{url}/?name=you") == b'{"hello":"you"}'
+        pen = fetch(f"{url}/items", b'{"name": "pen", "price": 2.5}', {"content-type": "application/json"})
+        assert pen == b'{"to pay":2.5}'
+        deadline = time.monotonic() + TIMEOUT_S
+        while fetch(f"{url}/sold") != b'["pen"]':  # it is noted behind the response, in a thread
+            assert time.monotonic() < deadline
+
+
+def test_starlette():
+    with served("serve_starlette", "starlette") as url:
+        assert fetch(f"{url}/") == b"GET /\n"
+        assert fetch(f"{url}/events") == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
+
+
+def test_flask():
+    with served("serve_flask", "flask") as url:
+        assert fetch(f"{url}/?name=you") == b"hello you\n"
+        head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        body = head + bytes(300_000) + b"\r\n--x--\r\n"
+        said = fetch(f"{url}/upload", body, {"content-type": "multipart/form-data; boundary=x"})
+        assert b'"bytes":300000' in said
+
+
+def test_django():
+    with served("serve_django", "django") as url:
+        assert fetch(f"{url}/?name=you") == b"hello you\n"
+        assert fetch(f"{url}/slow") == b'{"waited": true}'

@@ -11,7 +11,8 @@ import weakref
 
 import pytest
 
-from ioring import CancelFlags, Direct, MsgHdr, Op, Ring, RingClosed, SetupFlags, SockAddr, SqeSubmitted
+from ioring import CancelFlags, Direct, MsgHdr, Op, Ring, RingClosed, SetupFlags, SockAddr, Sqe, SqeSubmitted
+from operations import needs_trial
 from pending import KINDS, STARTERS, recv, timeout
 from rings import (
     WAIT_S,
@@ -171,7 +172,16 @@ def test_prepared_but_never_submitted(start):
         assert all(map(resizable, memory))
 
 
-@pytest.mark.parametrize("how", ["any", "all of the descriptor", "operation", "user_data", "token"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "any",
+        "all of the descriptor",
+        pytest.param("operation", marks=needs_trial("CancelFlags.OP", Sqe.prep_cancel_op, Op.RECV)),
+        "user_data",
+        "token",
+    ],
+)
 @FLAGS
 def test_ways_to_cancel(flags, how):
     with make(flags) as ring, stream_pair() as (here, _):

@@ -534,6 +534,7 @@ def run(seconds, seed):
         max_examples=40,
         deadline=None,
         database=None,
+        derandomize=False,
         suppress_health_check=list(hypothesis.HealthCheck),
         report_multiple_bugs=False,
     )

@@ -1,6 +1,7 @@
 """What is registered with a ring has the effect that its name says."""
 
 import array
+import concurrent.futures
 import errno
 import os
 import select
@@ -217,6 +218,17 @@ def test_enable_rings_in_another_thread():
     assert ring.closed
 
 
+def test_enabling_that_was_interrupted():
+    """An interrupt can come when the kernel has done it and before the ring has noted that."""
+    with make(SetupFlags.R_DISABLED | SetupFlags.SINGLE_ISSUER) as ring:
+        ring._adopt_disabled()
+        ring._do(RegisterOp.ENABLE_RINGS, None, 0)
+        ring.enable_rings()
+        assert result(ring, Sqe.prep_nop) == 0
+        with pytest.raises(RegistrationError, match="enabled already"):
+            ring.enable_rings()
+
+
 # Kernel workers.
 
 
@@ -236,16 +248,21 @@ def test_iowq_max_workers(ring):
 
 
 def test_iowq_max_workers_limits_what_runs():
-    with opened(SetupFlags(0)) as ring, pipe_pair() as one, pipe_pair() as two, pipe_pair() as target:
-        ring.register_iowq_max_workers(1, 1)
-        two[1].write(b"2")
-        for number, (reading, _) in enumerate((one, two)):
-            start(ring, Sqe.prep_splice, reading, -1, target[1], -1, 1, user_data=number)
-        with pytest.raises(TimeoutError):
-            ring.wait_cqe(timeout=0.05)  # the only worker waits for the first pipe
-        one[1].write(b"1")
-        assert [wait(ring).user_data for _ in range(2)] == [0, 1]
-        assert target[0].read(2) == b"12"
+    def work():
+        with opened(SetupFlags(0)) as ring, pipe_pair() as one, pipe_pair() as two, pipe_pair() as target:
+            ring.register_iowq_max_workers(1, 1)
+            two[1].write(b"2")
+            for number, (reading, _) in enumerate((one, two)):
+                start(ring, Sqe.prep_splice, reading, -1, target[1], -1, 1, user_data=number)
+            with pytest.raises(TimeoutError):
+                ring.wait_cqe(timeout=0.05)  # the only worker waits for the first pipe
+            one[1].write(b"1")
+            assert [wait(ring).user_data for _ in range(2)] == [0, 1]
+            assert target[0].read(2) == b"12"
+
+    # Workers are a thread's: those that the rings before this one left idle would run for this one, too.
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work).result(TIMEOUT_S)
 
 
 # Waiting.

@@ -10,8 +10,8 @@ import struct
 import pytest
 
 from ioring import Direct, MsgHdr, RecvSendFlags, SockAddr, Sqe, SqeFlags
-from operations import RINGS, by_user_data, complete, opened, prepare, result, start, wait
-from rings import listener, needs, stream_pair
+from operations import RINGS, by_user_data, complete, needs_trial, opened, prepare, result, start, wait
+from rings import listener, needs, pipe_pair, stream_pair
 
 ZC_COPIED = 1 << 31  # IORING_NOTIF_USAGE_ZC_COPIED: the loopback device always copies
 
@@ -290,7 +290,13 @@ def test_send_zc(ring, tcp):
     assert there.recv(100) == b"zero copies"
 
 
-@needs("SEND_ZC")
+with pipe_pair() as (reading, _):  # not a socket, and that is found after the flag
+    needs_usage = needs_trial(
+        "usage reports", Sqe.prep_send_zc, reading, b"data", None, 0, RecvSendFlags.ZC_REPORT_USAGE
+    )
+
+
+@needs_usage
 def test_send_zc_reports_its_usage(ring, tcp):
     here, there = tcp
     _, notification = zero_copy(ring, Sqe.prep_send_zc, here, b"data", None, 0, RecvSendFlags.ZC_REPORT_USAGE)

@@ -9,30 +9,7 @@ import pytest
 
 import ioring
 from ioring import features
-from rings import as_root, python
-
-# A process that io_uring_setup is refused in, by the seccomp filter that container runtimes use for it.
-REFUSED = """
-import ctypes, platform
-libc = ctypes.CDLL(None, use_errno=True)
-
-def refuse(number):
-    def step(code, jt, jf, k):
-        return struct.pack("=HBBI", code, jt, jf, k)
-    program = b"".join([
-        step(0x20, 0, 0, 0),                    # load the system call's number
-        step(0x15, 0, 1, 425),                  # io_uring_setup?
-        step(0x06, 0, 0, 0x00050000 | number),  # fail with this errno
-        step(0x06, 0, 0, 0x7FFF0000),           # allow
-    ])
-    memory = ctypes.create_string_buffer(program, len(program))
-    class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-    argument = Program(4, ctypes.addressof(memory))
-    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(argument), 0, 0):
-        print("no seccomp here")
-        sys.exit(0)
-"""
+from rings import REFUSED, as_root, python
 
 
 @pytest.mark.parametrize(
@@ -159,8 +136,10 @@ UNPRIVILEGED = """
 import resource
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (AMOUNT, AMOUNT))
 os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
+# Nobody else's number: what a user has locked is counted for all its processes together.
+user = 60000 + os.getpid() % 5000
+os.setgid(user)
+os.setuid(user)
 """
 
 
@@ -256,3 +235,58 @@ assert sorted(os.listdir("/proc/self/fd")) == before
 print(len(threading.enumerate()))
 """)
     assert said == "1\n"
+
+
+LOOPS = """
+import asyncio
+
+async def main():
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        asyncio.DatagramProtocol, ("127.0.0.1", 0))
+    transport.close()
+    return type(asyncio.get_running_loop()).__name__
+"""
+
+
+@as_root
+@pytest.mark.parametrize("limit", [0, 4, 12, 16, 20, 24, 28, 40, 64, 128, 208, 1024])
+def test_loop_with_little_memory(limit):
+    """The ring gets smaller, or there is none and the reason is said. At no limit is there anything else.
+
+    In between it depends on when the kernel gives back the memory of rings that were closed before.
+    """
+    said = unprivileged(
+        LOOPS
+        + """
+try:
+    loop = ioring.Loop()
+except RingUnavailable as error:
+    if error.errno == 1:
+        print("available: False")
+        sys.exit()
+    assert error.errno == 12, error
+    for word in ("the limit is LIMIT KiB", "ulimit -l", "LimitMEMLOCK=", "--ulimit memlock="):
+        assert word in str(error), error
+    print("no ring")
+    warnings.simplefilter("ignore", RuntimeWarning)
+    if LIMIT < 12:
+        assert ioring.run(main(), fallback="asyncio") != "Loop"
+else:
+    loop.run_until_complete(asyncio.sleep(0.001))
+    print("ring", loop._ring.sq_entries)
+    loop.close()
+""".replace("LIMIT", str(limit)),
+        limit << 10,
+    )
+    assert "unclosed" not in said and "Exception ignored" not in said, said
+    if limit < 12:
+        assert said.startswith("no ring")
+    elif limit > 20:
+        assert said.startswith("ring ")
+
+
+@as_root
+def test_loop_with_datagrams_and_little_memory():
+    """Also when the memory of rings that were tried is not given back yet."""
+    said = unprivileged(LOOPS + "print(ioring.run(main()))", 64 << 10)
+    assert said == "Loop\n"

@@ -6,14 +6,14 @@ until SIGINT or SIGTERM ends the process.
 
 import argparse
 import asyncio
-import signal
 import socket
 import ssl
-import sys
 
-ADDRESS = ("127.0.0.1", 0)  # any port
+from common import ADDRESS, BACKLOG, LOOPS, announce, for_ever, run
+from file_libraries import LIBRARIES
+from file_work import begin_reading
+
 READ_SIZE = 65536
-BACKLOG = 4096
 
 
 class Echo(asyncio.Protocol):
@@ -22,6 +22,17 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data):
         self.transport.write(data)
+
+
+class InquisitiveEcho(Echo):
+    """Asks about each connection what HTTP servers ask: uvicorn all four, aiohttp the first three."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.socket = transport.get_extra_info("socket")
+        self.peername = transport.get_extra_info("peername")
+        self.sslcontext = transport.get_extra_info("sslcontext")
+        self.sockname = transport.get_extra_info("sockname")
 
 
 class BufferedEcho(asyncio.BufferedProtocol):
@@ -72,17 +83,18 @@ async def accept_sockets(loop, listener):
         task.add_done_callback(tasks.discard)
 
 
-def announce(sock):
-    name = sock.getsockname()
-    print(f"listening on {name}" if isinstance(name, str) else f"listening on {name[0]}:{name[1]}", flush=True)
+PROTOCOLS = {"protocol": Echo, "inquisitive": InquisitiveEcho, "buffered": BufferedEcho}
+KINDS = (*PROTOCOLS, "streams", "sock", "unix", "udp", "tls")
 
 
 async def serve(options):
     loop = asyncio.get_running_loop()
-    server = None
+    if options.reading:
+        await begin_reading(LIBRARIES[options.reading](), options.folder)
     if options.kind == "udp":
         transport, _ = await loop.create_datagram_endpoint(DatagramEcho, local_addr=ADDRESS)
         announce(transport.get_extra_info("socket"))
+        await for_ever()
     elif options.kind == "sock":
         listener = socket.create_server(ADDRESS, backlog=BACKLOG)
         listener.setblocking(False)
@@ -97,26 +109,17 @@ async def serve(options):
         context.load_cert_chain(options.certificate, options.key)
         server = await loop.create_server(Echo, *ADDRESS, backlog=BACKLOG, ssl=context)
     else:
-        protocol = {"protocol": Echo, "buffered": BufferedEcho}[options.kind]
-        server = await loop.create_server(protocol, *ADDRESS, backlog=BACKLOG)
-    if server is not None:
-        announce(server.sockets[0])
-    # Not serve_forever(): rloop stops listening when a server that serves is told so again.
-    await loop.create_future()
-
-
-def loop_factory(name):
-    if name == "asyncio":
-        return asyncio.new_event_loop
-    return __import__(name).new_event_loop
+        server = await loop.create_server(PROTOCOLS[options.kind], *ADDRESS, backlog=BACKLOG)
+    announce(server.sockets[0])
+    await for_ever()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--loop", choices=("asyncio", "uvloop", "rloop", "ioring"), required=True)
-    parser.add_argument(
-        "--kind", choices=("protocol", "buffered", "streams", "sock", "unix", "udp", "tls"), default="protocol"
-    )
+    parser.add_argument("--loop", choices=LOOPS, required=True)
+    parser.add_argument("--kind", choices=KINDS, default="protocol")
+    parser.add_argument("--reading", choices=LIBRARIES, help="64 tasks read 4 KiB at random meanwhile, by this library")
+    parser.add_argument("--folder", help="of the file that they read")
     parser.add_argument("--unix", metavar="PATH", help="where --kind unix listens")
     parser.add_argument("--certificate", metavar="FILE", help="for --kind tls")
     parser.add_argument("--key", metavar="FILE", help="for --kind tls")
@@ -125,11 +128,8 @@ def main():
         parser.error("--kind unix needs --unix PATH")
     if options.kind == "tls" and not options.certificate:
         parser.error("--kind tls needs --certificate FILE")
-    # The same end in every loop, whatever it does with signals.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
-        runner.run(serve(options))
+    run(options.loop, serve(options))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,9 +1,17 @@
-"""io_uring for Python: the ring itself, in liburing's vocabulary.
+"""io_uring for Python: the ring itself, in liburing's vocabulary, and an asyncio event loop on it.
 
-Start with ``Ring``; ``features`` tells what this kernel can do.
+Start with ``run`` for asyncio programs, with ``open`` for files, with ``Ring`` for the kernel's interface; ``features``
+tells what this kernel can do.
 """
 
+from typing import TYPE_CHECKING
+
+import ioring.interpreter  # noqa: F401, before there is anything compiled
+
+# isort: split
+from ioring import os as os  # not in __all__: `import *` would replace Python's own
 from ioring._core.address import SockAddr
+from ioring._core.bufferedfile import BufferedFile
 from ioring._core.buffers import BufferRing
 from ioring._core.constants import (
     FILE_INDEX_ALLOC,
@@ -34,6 +42,7 @@ from ioring._core.constants import (
 )
 from ioring._core.cqe import Cqe
 from ioring._core.direct import Direct
+from ioring._core.directfile import DirectFile
 from ioring._core.errors import (
     ForkedRing,
     RegistrationError,
@@ -46,36 +55,55 @@ from ioring._core.errors import (
     WrongThread,
 )
 from ioring._core.msghdr import MsgHdr
+from ioring._core.rawfile import RawFile
 from ioring._core.sqe import Sqe
+from ioring._core.text import TextFile
 from ioring.features import KernelFeatures, features
+from ioring.files import open as open
+from ioring.files import wrap
+from ioring.loop import Loop
+from ioring.path import Path
 from ioring.ring import Ring, send_msg_ring
+from ioring.runners import EventLoopPolicy, new_event_loop, run
 from ioring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
+
+if TYPE_CHECKING:
+    from ioring.http import StaticFiles as StaticFiles
+    from ioring.http import serve as serve
 
 __version__ = "0.1.0"
 
+
+# Without `open`: a star must not hide the built-in one.
 __all__ = [
     "FILES_SKIP",
     "FILE_INDEX_ALLOC",
     "AcceptFlags",
     "BufferRing",
     "BufferRingFlags",
+    "BufferedFile",
     "CancelFlags",
     "Cqe",
     "CqeFlags",
     "Direct",
+    "DirectFile",
     "EpollEvents",
+    "EventLoopPolicy",
     "Features",
     "FixedFdFlags",
     "ForkedRing",
     "FsyncFlags",
     "FutexFlags",
     "KernelFeatures",
+    "Loop",
     "MsgHdr",
     "MsgRingFlags",
     "NopFlags",
     "Op",
     "OpenHow",
+    "Path",
     "PollFlags",
+    "RawFile",
     "RecvSendFlags",
     "RecvmsgOut",
     "RegisterOp",
@@ -99,8 +127,23 @@ __all__ = [
     "Statx",
     "StatxMask",
     "SubmissionQueueFull",
+    "TextFile",
     "TimeoutFlags",
     "WrongThread",
     "features",
+    "new_event_loop",
+    "run",
     "send_msg_ring",
+    "wrap",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        # Not in __all__ either: the HTTP server needs packages that nothing else here does.
+        if name in ("StaticFiles", "serve"):
+            from ioring import http
+
+            return getattr(http, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

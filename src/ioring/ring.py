@@ -22,14 +22,18 @@ from ioring._core.constants import (
     SetupFlags,
 )
 from ioring._core.direct import Direct
+from ioring._core.driver import Driver
 from ioring._core.errors import RegistrationError, RingUnavailable, SlotError, os_error
-from ioring._core.ring import RingCore, own_methods, send_message
+from ioring._core.ring import own_methods, send_message
 from ioring.features import accepts_any_ring, explain
 
 _UNSUPPORTED = (
     SetupFlags.NO_MMAP | SetupFlags.REGISTERED_FD_ONLY | SetupFlags.CQE_MIXED | SetupFlags.SQE_MIXED
 ) | SetupFlags.SQ_REWIND
 _SPARSE = 1  # IORING_RSRC_REGISTER_SPARSE
+_WORKERS_MIN = 32
+"""Of a loop's ring, as many as Python's executors have threads at most. The kernel's own choice, 4 for each CPU, leaves
+too few files waiting for the disk together where CPUs are few."""
 
 
 def _integer(value, name, low, high):
@@ -58,7 +62,7 @@ def _address(buffer):
 
 
 @own_methods
-class Ring(RingCore):
+class Ring(Driver):
     """One io_uring instance, in liburing's vocabulary (``io_uring_queue_init_params``).
 
     Parameters:
@@ -153,7 +157,12 @@ class Ring(RingCore):
             self.fileno()
             raise RegistrationError("the ring is enabled already")
         self._adopt_disabled()
-        self._do(RegisterOp.ENABLE_RINGS, None, 0)
+        try:
+            self._do(RegisterOp.ENABLE_RINGS, None, 0)
+        except OSError as error:
+            # It is enabled already: an interrupt came before that could be noted.
+            if error.errno != errno.EBADFD:
+                raise
         self._enabled()
         if self._registered_fd < 0:
             self._fd_asked = False
@@ -527,6 +536,9 @@ class Ring(RingCore):
             bounded: for regular files and block devices. 0: as it is.
             unbounded: for everything else. 0: as it is.
 
+        Workers belong to a thread: the limits hold for all of its rings, and workers that are already there stay
+        until they have been idle for five seconds.
+
         Returns the limits before, as a pair.
         """
         self._check()
@@ -535,6 +547,19 @@ class Ring(RingCore):
         )
         self._do(RegisterOp.IOWQ_MAX_WORKERS, values, 2)
         return values[0], values[1]
+
+    def _ensure_workers(self):
+        """Has at least _WORKERS_MIN workers for files allowed, as far as the kernel lets us.
+
+        They are the thread's, not the ring's, and its first ring, however small, settled how many there may be: after
+        one with a single entry everything that waits for a disk would be done one after the other.
+        """
+        try:
+            allowed, _ = self.register_iowq_max_workers(0, 0)
+            if allowed < _WORKERS_MIN:
+                self.register_iowq_max_workers(_WORKERS_MIN, 0)
+        except OSError:
+            pass
 
     def register_napi(self, busy_poll_to, *, prefer_busy_poll=False):
         """Polls network devices for so many microseconds before sleeping (``io_uring_register_napi``, kernel 6.9).

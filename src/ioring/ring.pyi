@@ -5,12 +5,12 @@ from _typeshed import HasFileno, WriteableBuffer
 
 from ioring._core.buffers import BufferRing
 from ioring._core.constants import Features, RestrictionOp, SetupFlags
+from ioring._core.driver import Driver
 from ioring._core.entry import _Descriptor
-from ioring._core.ring import RingCore
 
 _ProcessDescriptor: TypeAlias = int | HasFileno
 
-class Ring(RingCore):
+class Ring(Driver):
     def __init__(
         self,
         entries: int,

@@ -7,13 +7,22 @@ import struct
 STORAGE_SIZE = 128
 """sizeof(struct sockaddr_storage)."""
 
+# Not every build of Python has these two.
+AF_NETLINK = 16
+AF_VSOCK = 40
 
-def encode(address):
+KNOWN = frozenset((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK, AF_VSOCK))
+"""The families whose addresses are known here, both ways."""
+
+
+def encode(address, family=0):
     """The bytes of a ``struct sockaddr``.
 
     Parameters:
         address: ``(host, port)`` with a numeric IPv4 or IPv6 host, ``(host, port, flowinfo, scope_id)``, a path (str,
             bytes or PathLike) of a Unix socket, where a leading NUL means an abstract name; or ``SockAddr``.
+        family: of the socket, for addresses that do not say it: ``AF_NETLINK``'s ``(pid, groups)`` and ``AF_VSOCK``'s
+            ``(cid, port)``.
 
     Raises:
         ValueError: not such an address; a host name, which has to be looked up first.
@@ -32,6 +41,8 @@ def encode(address):
         raise ValueError(
             f"an address is (host, port), an IPv6 (host, port, flowinfo, scope_id), or a path: {address!r}"
         )
+    if family in (AF_NETLINK, AF_VSOCK):
+        return _encode_numbers(address, family)
     host, port, *rest = address
     if not isinstance(host, str):
         raise TypeError(f"a host is a str with a numeric address, not {type(host).__name__}")
@@ -52,6 +63,27 @@ def encode(address):
     except OSError:
         raise ValueError(f"{host!r} is not a numeric address: look it up first, by socket.getaddrinfo()") from None
     return struct.pack("=H", socket.AF_INET6) + struct.pack(">HI16s", port, flow, packed) + struct.pack("=I", scope)
+
+
+def encode_for(family, address):
+    """The same for a socket of a family; ``None`` when only the socket module can say what the address is.
+
+    Or what is wrong with it: its own functions raise the exceptions that programs expect.
+    """
+    try:
+        name = encode(address, family)
+    except (TypeError, ValueError):
+        return None
+    return name if struct.unpack_from("=H", name) == (family,) and address else None
+
+
+def _encode_numbers(address, family):
+    if len(address) != 2 or not all(isinstance(number, int) and 0 <= number < 2**32 for number in address):
+        raise ValueError(f"an address of this family is two numbers between 0 and 4294967295: {address!r}")
+    first, second = address
+    if family == AF_VSOCK:
+        return struct.pack("=HHII4x", family, 0, second, first)
+    return struct.pack("=HHII", family, 0, first, second)
 
 
 def _v4(host):
@@ -76,6 +108,11 @@ def decode(data):
         if path[:1] == b"\0":
             return path if len(path) > 1 else ""
         return os.fsdecode(path.split(b"\0", 1)[0])
+    if family == AF_NETLINK and len(data) >= 12:
+        return struct.unpack_from("=II", data, 4)
+    if family == AF_VSOCK and len(data) >= 12:
+        port, cid = struct.unpack_from("=II", data, 4)
+        return cid, port
     return bytes(data)
 
 

@@ -2,7 +2,7 @@ cimport cython
 from ioring._core.uring cimport *
 from ioring._core.op cimport *
 from ioring._core.buffers cimport BufferRing
-from ioring._core.ring cimport RingCore
+from ioring._core.driver cimport Driver
 
 
 @cython.final
@@ -19,6 +19,12 @@ cdef class Cancel(Op):
 cdef class Pause(Op):
     cdef Echo echo
     cdef uring_timespec seconds
+
+
+@cython.final
+cdef class Signals(Op):
+    cdef Echo echo
+    cdef unsigned char numbers[64]
 
 
 @cython.final
@@ -63,14 +69,16 @@ cdef class Connection:
 
 @cython.final
 cdef class Echo:
-    cdef RingCore ring
+    cdef Driver ring
     cdef BufferRing buffers
     cdef int listener
     cdef unsigned slots
+    cdef int wakeup
 
     cdef Accept accept
     cdef Cancel cancel
     cdef Pause pausing
+    cdef Signals signals
     cdef list connections
     cdef list starved
 
@@ -80,6 +88,7 @@ cdef class Echo:
     cdef readonly unsigned long octets
     cdef readonly unsigned long refused
 
+    cdef int watch_signals(self) except -1
     cdef int start_accept(self) except -1
     cdef int stop_accept(self) except -1
     cdef int was_accepted(self, int32_t res, uint32_t flags) except -1

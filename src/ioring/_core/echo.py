@@ -13,7 +13,6 @@ finds a slot, and is served.
 import cython
 from cython.cimports.libc.errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 
-ECANCELED = cython.declare(cython.int, 125)
 MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
 
 
@@ -30,6 +29,16 @@ class Cancel(Op):
 class Pause(Op):
     def complete(self, res, flags):
         return self.echo.start_accept()
+
+
+class Signals(Op):
+    """Numbers of signals, written by the interpreter to its wakeup descriptor.
+
+    One that came while completions were handled would otherwise be looked at behind the next wait.
+    """
+
+    def complete(self, res, flags):
+        return self.echo.watch_signals() if res > 0 else 0
 
 
 class Receive(Op):
@@ -166,6 +175,7 @@ class Echo:
         buffers: the ``BufferRing``.
         listener: the listening socket's descriptor.
         slots: accepting stops when so many connections are open.
+        wakeup: the socket to which ``signal.set_wakeup_fd`` makes the interpreter write, or rather its other end.
 
     Attributes:
         used, accepted: connections that are open, and all that were accepted.
@@ -173,26 +183,38 @@ class Echo:
         refused: accepts that failed.
     """
 
-    def __cinit__(self, ring, buffers, listener, slots):
+    def __cinit__(self, ring, buffers, listener, slots, wakeup):
         self.ring = ring
         self.buffers = buffers
         self.listener = listener
         self.slots = slots
+        self.wakeup = wakeup
         self.connections = []
         self.starved = []
         self.accept = Accept.__new__(Accept)
         self.cancel = Cancel.__new__(Cancel)
         self.pausing = Pause.__new__(Pause)
-        self.accept.echo = self.pausing.echo = self
+        self.signals = Signals.__new__(Signals)
+        self.accept.echo = self.pausing.echo = self.signals.echo = self
         self.ring.place(self.accept)
         self.ring.place(self.cancel)
         self.ring.place(self.pausing)
+        self.ring.place(self.signals)
 
     def run(self):
         """Serves until an exception ends it: KeyboardInterrupt, or what a signal's handler raises."""
+        self.watch_signals()
         self.start_accept()
         while True:
             self.ring.turn()
+
+    def watch_signals(self):
+        sqe: sqe_p = self.ring.arm(self.signals)
+        sqe.opcode = URING_OP_RECV
+        sqe.fd = self.wakeup
+        sqe.addr = cython.cast(cython.size_t, cython.address(self.signals.numbers[0]))
+        sqe.len = 64
+        return 0
 
     def start_accept(self):
         sqe: sqe_p

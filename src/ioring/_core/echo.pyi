@@ -1,8 +1,8 @@
 from typing import Self, final
 
 from ioring._core.buffers import BufferRing
+from ioring._core.driver import Driver
 from ioring._core.op import Op
-from ioring._core.ring import RingCore
 
 # The requests, and what happens in one slot: made and used by Echo alone.
 @final
@@ -13,6 +13,9 @@ class Cancel(Op): ...
 
 @final
 class Pause(Op): ...
+
+@final
+class Signals(Op): ...
 
 @final
 class Receive(Op): ...
@@ -29,7 +32,7 @@ class Connection:
 
 @final
 class Echo:
-    def __new__(cls, ring: RingCore, buffers: BufferRing, listener: int, slots: int) -> Self: ...
+    def __new__(cls, ring: Driver, buffers: BufferRing, listener: int, slots: int, wakeup: int) -> Self: ...
     @property
     def used(self) -> int: ...
     @property

@@ -117,6 +117,10 @@ class Lifecycle(OpTable):
     def _enabled(self):
         """The ring was made with R_DISABLED and is enabled now: it belongs to this thread."""
         self.u.setup_flags &= ~cython.cast(cython.uint, URING_SETUP_R_DISABLED)
+        self._move_here()
+
+    def _move_here(self):
+        """The ring is this thread's from now on: allowed when it was made without SINGLE_ISSUER."""
         if self.owner_tid != uring_gettid() and self.u.enter_flags & URING_ENTER_REGISTERED_RING:
             self.orphan()  # the index is another thread's
             self.leave_registered_fd()
@@ -202,7 +206,8 @@ class Lifecycle(OpTable):
             return 0
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
-            if self.owner != uring_thread_self():
+            # A later thread may have got the place in memory, but not the registered rings, of the ring's own.
+            if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
                 if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
                     self.orphan()
                 self.leave_registered_fd()
@@ -312,6 +317,7 @@ class Lifecycle(OpTable):
                     else:
                         close_descriptor(res)
                 if flags & URING_CQE_F_MORE == 0:
+                    op.ended_with(res)
                     self.end_op(op)
 
     def __enter__(self):

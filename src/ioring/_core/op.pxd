@@ -20,6 +20,7 @@ cdef class Op:
     cdef int completed(self, OpTable table, int32_t res, uint32_t flags) except -1
     cdef int complete(self, int32_t res, uint32_t flags) except -1
     cdef bint pipe_ends(self, int *ends) noexcept
+    cdef int ended_with(self, int32_t res) except -1
     cdef void release(self) noexcept
 
 
@@ -43,6 +44,9 @@ cdef class OpTable:
     cdef bint skipping
     cdef dict provided
 
+    # What stands in the table where no Op is.
+    cdef Op nobody
+
     cdef int check(self) except -1
     cdef int place(self, Op op) except -1
     cdef Op find(self, uint64_t token)
@@ -56,6 +60,8 @@ cdef enum:
     MARK_BUNDLE = 8        # one completion may span several buffers
     MARK_DESCRIPTOR = 16   # a result >= 0 is a new descriptor of the process
     MARK_HELD = 32         # release() has something to give up
+    MARK_LAUNCHED = 64     # has an index only while it is in flight: Driver.launch
+    MARK_EARLY = 128       # may be told ahead of the others: Driver.exchange_early
 
 cdef enum:
     STATE_NEW = 0

@@ -1,3 +1,4 @@
+# cython: boundscheck=False, nonecheck=False
 """What is in flight: one Op per submitted request, and the table that keeps them alive.
 
 The kernel hands back 64 bits with every completion. They are not a pointer here but a token: the place in the
@@ -24,12 +25,16 @@ class Op:
         return 0
 
     def complete(self, res, flags):
-        """Called at each completion that RingCore.reap takes: for requests that are answered in compiled code."""
+        """Called at each completion that Driver.reap takes: for requests that are answered in compiled code."""
         raise NotImplementedError
 
     def pipe_ends(self, ends):
         """Whether the request made a pipe; its two descriptors."""
         return False
+
+    def ended_with(self, res):
+        """Called at the final completion when the ring is being closed, for requests that care how they ended."""
+        return 0
 
     def release(self):
         """Gives up what the kernel no longer needs: called once, after the final completion."""
@@ -46,6 +51,7 @@ class OpTable:
         self.u.fd = -1
         self.ops = []
         self.provided = {}
+        self.nobody = Op.__new__(Op)
 
     def check(self):
         raise NotImplementedError

@@ -19,12 +19,6 @@ cdef class RingCore(Lifecycle):
     @cython.final
     cdef int flush_completions(self) except -1
     @cython.final
-    cdef sqe_p arm(self, Op op) except NULL
-    @cython.final
-    cdef int reap(self) except -1
-    @cython.final
-    cdef int turn(self) except -1
-    @cython.final
     cdef Sqe take_sqe(self)
     @cython.final
     cdef int grow_spent(self) except -1

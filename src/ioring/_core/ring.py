@@ -1,7 +1,7 @@
+# cython: boundscheck=False, nonecheck=False
 """The ring in use: submission and completion.
 
-Two ways lead to a completion. A program prepares an Sqe and gets a Cqe (get_sqe, wait_cqe). Compiled code arms an Op
-and is told by its complete() (arm, turn). One ring goes one of the two ways.
+A program prepares an Sqe and gets a Cqe (get_sqe, wait_cqe). Compiled code goes another way: see driver.py.
 """
 
 import time
@@ -12,7 +12,7 @@ from cython.cimports.cpython.exc import PyErr_CheckSignals
 from cython.cimports.cpython.ref import PyObject
 from cython.cimports.ioring._core.member import ioring_own_method
 from cython.cimports.ioring._core.number import integer
-from cython.cimports.libc.errno import EAGAIN, EBADFD, EBUSY, EEXIST, EINTR, ETIME
+from cython.cimports.libc.errno import EBADFD, EEXIST, EINTR, ETIME
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset
 
@@ -44,7 +44,7 @@ def _nanoseconds(timeout):
 
 
 class RingCore(Lifecycle):
-    """What ``ioring.Ring`` is made of: everything but the registrations."""
+    """A ring as programs use it, without the registrations."""
 
     def own(self):
         """What check does, for the methods that are called all the time."""
@@ -580,70 +580,6 @@ class RingCore(Lifecycle):
         result.ring = self
         result.left = uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
         return result
-
-    # Requests that are answered in compiled code: an Op is placed once, armed for each request, and told by complete().
-
-    def arm(self, op):
-        """An entry for the Op's next request, all zero but for the token. The Op must not be in flight."""
-        place: sqe_p = uring_get_sqe(cython.address(self.u))
-        if place == cython.NULL:
-            place = self.make_room()
-        self.generation += 1
-        op.table = cython.cast(cython.p_void, self)
-        op.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | op.index
-        op.position = self.u.sq_tail - 1
-        place.user_data = op.token
-        self.in_flight += 1
-        return place
-
-    def reap(self):
-        """Tells the Ops of everything that is in the completion queue. How many completions there were."""
-        place: cqe_p
-        token: uint64_t
-        res: int32_t
-        flags: uint32_t
-        index: cython.uint
-        op: Op
-        count: cython.int = 0
-        while True:
-            if self.state != STATE_OPEN:
-                return count
-            place = uring_peek_cqe(cython.address(self.u))
-            if place == cython.NULL:
-                return count
-            token = place.user_data
-            res = place.res
-            flags = place.flags
-            uring_cq_advance(cython.address(self.u), 1)
-            count += 1
-            index = token & INDEX_MASK
-            if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
-                continue
-            op = cython.cast(Op, self.ops[index])
-            if op.token != token or op.table == cython.NULL:
-                continue
-            if isinstance(op, Sqe):
-                raise RingError("a ring is driven by compiled code or by wait_cqe(), not by both")
-            if flags & URING_CQE_F_MORE == 0:
-                op.table = cython.NULL
-                self.in_flight -= 1
-            op.complete(res, flags)
-
-    def turn(self):
-        """One turn of a loop: submits what is prepared, waits for a completion, and tells the Ops."""
-        code: cython.int
-        count: cython.uint = uring_publish(cython.address(self.u))
-        flags: cython.uint = URING_ENTER_GETEVENTS
-        if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_needs_wakeup(cython.address(self.u)):
-            flags |= URING_ENTER_SQ_WAKEUP
-        with cython.nogil:
-            code = uring_enter(cython.address(self.u), count, 1, flags, -1)
-        # EBUSY: completions first. EAGAIN: no memory for a request now; it stays in the queue for the next turn.
-        if code < 0 and code not in (-EINTR, -EAGAIN, -EBUSY):
-            raise os_error(code, "io_uring_enter")
-        PyErr_CheckSignals()
-        self.own()
-        return self.reap()
 
     # Registrations: the system call, and what the core must know of them.
 

@@ -412,6 +412,12 @@ static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
     return &u->cqes[(size_t)(head & u->cq_mask) << u->cqe_shift];
 }
 
+/* The completion that so many others stand before; it must be there. */
+static inline struct uring_cqe *uring_cqe_at(const struct uring *u, unsigned ahead)
+{
+    return &u->cqes[(size_t)((*u->cq_khead + ahead) & u->cq_mask) << u->cqe_shift];
+}
+
 static inline void uring_cq_advance(struct uring *u, unsigned n)
 {
     uring_store_release(u->cq_khead, *u->cq_khead + n);
@@ -471,6 +477,18 @@ static inline int uring_cancel_all(struct uring *u, int64_t timeout_ns)
     cancel.timeout.tv_sec = timeout_ns / 1000000000;
     cancel.timeout.tv_nsec = timeout_ns % 1000000000;
     return uring_sys_register(u->fd, 24, &cancel, 1);
+}
+
+/* Ends the wait of whoever waits for this ring's completions, by a completion that belongs to no request. May be called
+ * in any thread, without a ring of its own. Kernel 6.13.
+ */
+static inline int uring_send_wakeup(int fd)
+{
+    struct uring_sqe sqe;
+    memset(&sqe, 0, sizeof(sqe));
+    sqe.opcode = URING_OP_MSG_RING;
+    sqe.fd = fd;
+    return uring_sys_register(-1, URING_REGISTER_SEND_MSG_RING, &sqe, 1);
 }
 
 /* Undo REGISTER_RING_FDS, which is to be done by the thread that registered. */

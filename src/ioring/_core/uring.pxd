@@ -121,11 +121,13 @@ cdef extern from "uring.h" nogil:
     int uring_sq_needs_wakeup(const uring *u)
     unsigned uring_cq_ready(const uring *u)
     uring_cqe *uring_peek_cqe(const uring *u)
+    uring_cqe *uring_cqe_at(const uring *u, unsigned ahead)
     void uring_cq_advance(uring *u, unsigned n)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
     int uring_submit(uring *u, unsigned count)
     int uring_cancel_all(uring *u, int64_t timeout_ns)
+    int uring_send_wakeup(int fd)
     void uring_unregister_ring_index(int fd, int index)
     void uring_unregister_ring_fd(uring *u)
     unsigned long uring_thread_self()
@@ -136,3 +138,6 @@ ctypedef uring_sqe *sqe_p
 ctypedef uring_cqe *cqe_p
 ctypedef uring_timespec *timespec_p
 ctypedef uring_buf *buf_p
+
+cdef extern from "errno.h":
+    int ECANCELED  # which Cython's own libc.errno lacks

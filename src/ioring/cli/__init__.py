@@ -5,6 +5,7 @@ import click
 import ioring
 from ioring.cli.doctor import doctor
 from ioring.cli.echo import echo
+from ioring.cli.serve import serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,3 +16,4 @@ def commands():
 
 commands.add_command(doctor)
 commands.add_command(echo)
+commands.add_command(serve)

@@ -1,5 +1,6 @@
 """``ioring echo``: sends back whatever comes."""
 
+import contextlib
 import signal
 import socket
 import sys
@@ -72,10 +73,11 @@ def _flags(sqpoll):
 
 
 def _serve(listener, entries, slots, sqpoll):
-    with ioring.Ring(entries, flags=_flags(sqpoll), cq_entries=min(max(4 * entries, 4096), 65536)) as ring:
+    cq_entries = min(max(4 * entries, 4096), 65536)
+    with _wakeup_socket() as wakeup, ioring.Ring(entries, flags=_flags(sqpoll), cq_entries=cq_entries) as ring:
         ring.register_files_sparse(slots + SPARE_SLOTS)
         buffers = ring.setup_buf_ring(BUFFERS, BUFFER_SIZE, 0)
-        server = Echo(ring, buffers, listener.fileno(), slots)
+        server = Echo(ring, buffers, listener.fileno(), slots, wakeup.fileno())
         host, port = listener.getsockname()[:2]
         click.echo(f"listening on [{host}]:{port}" if ":" in host else f"listening on {host}:{port}")
         for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has SIGINT ignored
@@ -85,6 +87,19 @@ def _serve(listener, entries, slots, sqpoll):
         except KeyboardInterrupt:
             pass
     return server
+
+
+@contextlib.contextmanager
+def _wakeup_socket():
+    """Where the interpreter tells of each signal that comes."""
+    ours, interpreters = socket.socketpair()
+    with ours, interpreters:
+        interpreters.setblocking(False)
+        before = signal.set_wakeup_fd(interpreters.fileno(), warn_on_full_buffer=False)
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def _interrupt(signum, frame):

@@ -1,0 +1,203 @@
+"""Listening sockets: one multishot accept each, for as long as the server serves.
+
+With direct descriptors a connection that finds the file table full would be dropped by the kernel. So all multishots
+are cancelled while some slots are left: as many as may come before the cancellation does. The rest is accepted one by
+one, each with a slot put by for it, until there is none; clients wait in the listening queue meanwhile.
+"""
+
+import cython
+from cython.cimports.cpython.contextvars import PyContext_Copy, PyContext_CopyCurrent
+from cython.cimports.cpython.ref import Py_DECREF
+from cython.cimports.ioring._core.handle import reraise
+from cython.cimports.libc.errno import EAGAIN, ECONNABORTED, EINTR
+from cython.cimports.posix.unistd import close
+
+from ioring._core.errors import os_error
+
+SOCK_CLOEXEC = cython.declare(cython.uint, 0o2000000)
+SOCK_NONBLOCK = cython.declare(cython.uint, 0o4000)
+
+RETRY_SECONDS = cython.declare(cython.double, 1.0)
+"""How long accepting rests when descriptors or memory have run out, as in asyncio."""
+
+FULL_RETRY_SECONDS = cython.declare(cython.double, 0.05)
+
+SLOTS_SPARE = cython.declare(cython.uint, 256)
+"""Slots for what the kernel accepts before a cancellation reaches it, besides what the listening queues hold."""
+
+BACKLOG_MAX = cython.declare(cython.uint, 4096)
+"""The kernel's usual limit (net.core.somaxconn)."""
+
+CONNECTION_MADE = "connection_made"
+
+
+class Acceptor:
+    """One listening socket that serves."""
+
+    def __init__(self, loop, sock, factory, wrap, server, backlog):
+        self.loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.factory = factory
+        self.wrap = wrap
+        self.server = server
+        self.context = PyContext_CopyCurrent()
+        self.backlog = min(max(backlog, 0), BACKLOG_MAX)
+        self.loop.slots_spare += self.backlog
+        if not self.loop._direct:
+            self.marks = MARK_DESCRIPTOR
+        self.loop.enqueue(self)
+
+    def prepare(self):
+        sqe: sqe_p
+        single: cython.bint = False
+        if self.stopped or self.leaving or self.table != cython.NULL:
+            return 0
+        if self.loop._direct and not self.plenty():
+            single = True
+            self.end_others()
+            if self.loop.multishots or self.loop.slots_used + self.loop.slots_promised >= self.loop.slots:
+                self.loop.call_later(FULL_RETRY_SECONDS, self._again)
+                return 0
+        sqe = self.loop.launch(self)
+        sqe.opcode = URING_OP_ACCEPT
+        sqe.fd = self.fd
+        sqe.ioprio = 0 if single else URING_ACCEPT_MULTISHOT
+        if self.loop._direct:
+            sqe.file_index = URING_FILE_INDEX_ALLOC
+            sqe.op_flags = SOCK_NONBLOCK
+            if single:
+                self.loop.slots_promised += 1
+            else:
+                self.loop.multishots += 1
+        else:
+            sqe.op_flags = SOCK_CLOEXEC | SOCK_NONBLOCK
+        self.single = single
+        self.ending = False
+        return 0
+
+    def plenty(self):
+        """Whether there are slots for whatever multishots may bring."""
+        return self.loop.slots_used + self.loop.slots_promised + self.loop.slots_spare + SLOTS_SPARE <= self.loop.slots
+
+    def end_others(self):
+        """Ends the multishots of all listening sockets, which could take the last slots.
+
+        And when there is no slot, the accepts that slots are put by for: so the sockets take turns.
+        """
+        acceptor: Acceptor
+        full: cython.bint = self.loop.slots_used + self.loop.slots_promised >= self.loop.slots
+        for candidate in self.loop._acceptors.values():
+            acceptor = candidate
+            if acceptor.table != cython.NULL and not acceptor.ending and (full or not acceptor.single):
+                acceptor.ending = True
+                self.loop.cancel(acceptor)
+        return 0
+
+    def _again(self):
+        if not self.stopped and not self.leaving:
+            self.loop.enqueue(self)
+
+    def leave(self):
+        """Accepts no more, for others to go on with the socket. Whether nothing is under way any more.
+
+        Connections that the kernel has accepted still come, which stop() would close: to be called until it is true.
+        """
+        if not self.leaving:
+            self.leaving = True
+            if self.table != cython.NULL:
+                self.loop.cancel(self)
+        return self.table == cython.NULL
+
+    def stop(self):
+        """Accepts no more. The socket may be closed afterwards."""
+        if not self.stopped:
+            self.stopped = True
+            self.loop.slots_spare -= self.backlog
+        if self.table != cython.NULL:
+            self.loop.cancel(self)
+            # Now, so that the kernel lets go of the socket: a closed server refuses connections.
+            self.loop._settle()
+
+    def complete(self, res, flags):
+        if self.loop._direct and res >= 0:
+            self.loop.slots_used += 1
+        if flags & URING_CQE_F_MORE == 0:
+            self.ceased(res)
+        elif self.loop._direct and not self.plenty():
+            self.end_others()
+        if res >= 0:
+            if self.stopped:
+                self.drop(res)
+            else:
+                self.accepted(res)
+        return 0
+
+    def ceased(self, res):
+        """Accepts on at the next turn, or after a rest."""
+        if self.single:
+            self.loop.slots_promised -= 1
+        elif self.loop._direct:
+            self.loop.multishots -= 1
+        if self.stopped or self.leaving:
+            return 0
+        if res < 0 and res not in (-ECANCELED, -ECONNABORTED, -EINTR, -EAGAIN):
+            self.loop.call_later(RETRY_SECONDS, self._again)
+            self.loop._cannot_accept(self.sock, os_error(res, "accept"))
+            return 0
+        if self.single and self.ending:
+            self.loop.call_later(FULL_RETRY_SECONDS, self._again)  # another socket's turn
+            return 0
+        if not self.single:
+            self.loop.counts.rearmed += 1
+        return self.loop.enqueue(self)
+
+    def drop(self, fd):
+        """Closes a connection that nobody wants."""
+        if self.loop._direct:
+            self.loop._free_slot(fd)
+        else:
+            close(fd)
+        return 0
+
+    def accepted(self, fd):
+        stream: Stream
+        context = PyContext_Copy(self.context)
+        try:
+            protocol = context.run(self.factory)
+            if self.wrap is not None:
+                self.wrap(fd, self.loop._direct, protocol, context, self.server)
+                return 0
+            stream = open_stream(self.loop, fd, self.loop._direct, protocol, context, None, self.server)
+            stream.note_peer()
+        except (SystemExit, KeyboardInterrupt):
+            self.drop(fd)
+            raise
+        except BaseException as exception:
+            self.drop(fd)
+            self.loop.call_exception_handler(
+                {"message": "Error on transport creation for incoming connection", "exception": exception}
+            )
+            return 0
+        result = ioring_run_method(context, protocol, CONNECTION_MADE, stream)
+        if result != cython.NULL:
+            Py_DECREF(cython.cast(object, result))
+        else:
+            try:
+                reraise()
+            except (SystemExit, KeyboardInterrupt):
+                self.loop.schedule(stream._start, (), context)  # the loop may run again
+                raise
+            except BaseException as exception:
+                self.loop.call_exception_handler(
+                    {
+                        "message": "Exception in callback connection_made()",
+                        "exception": exception,
+                        "transport": stream,
+                        "protocol": protocol,
+                    }
+                )
+        if not stream.closing:
+            stream.reading = True
+            stream.start_receive()
+        return 0

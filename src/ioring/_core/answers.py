@@ -1,0 +1,198 @@
+"""Responses that are ready: those of files that were asked for before.
+
+Who asks for a file that somebody asked for a moment ago is answered with one look into a dictionary and one write.
+Whether the file is still the same is found out by who fills the dictionary, when the time of the answer is over.
+"""
+
+import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+WHOLE_MAX = cython.declare(cython.Py_ssize_t, 16384)
+"""Up to so many bytes a body is kept behind its head, to be sent with it in one piece."""
+
+CHOICES_MAX = cython.declare(cython.Py_ssize_t, 32)
+"""So many values of accept-encoding are remembered for a file; then all are forgotten. Anybody can think of more."""
+
+CHOICE_MAX = cython.declare(cython.Py_ssize_t, 256)
+"""Values that are longer are not remembered: no browser sends them."""
+
+CHOICE_OVERHEAD = cython.declare(cython.Py_ssize_t, 192)
+"""What such a value takes beside its bytes."""
+
+OVERHEAD = cython.declare(cython.Py_ssize_t, 3072)
+"""What an answer takes beside its body."""
+
+
+class Answer:
+    """What is sent for a path. ``size`` is how many bytes it takes, those of its path and its choices included."""
+
+    def __init__(self, found, head, body, valid_until, size, choices=None):
+        self.found = found
+        self.size = OVERHEAD + size
+        self.head = head
+        self.body = body
+        self.valid_until = valid_until
+        self.choices = choices
+        self.used = True
+
+    def send(self, exchange):
+        service: Service = exchange.service
+        body: bytes = self.body
+        size: cython.Py_ssize_t = PyBytes_GET_SIZE(body)
+        exchange.status = 200
+        exchange.started = True
+        exchange.sent = size
+        if service.stopping:
+            exchange.keep_alive = False
+        if exchange.keep_alive and exchange.http11:
+            if self.standard is not service.standard:
+                self.standard = service.standard
+                self.whole = self.head + self.standard + b"\r\n"
+                if size <= WHOLE_MAX:
+                    self.whole += body
+            exchange.connection.write(self.whole)
+        else:
+            line: bytes = b"connection: keep-alive\r\n" if exchange.keep_alive else b"connection: close\r\n"
+            exchange.connection.write(
+                b"%b%b%b\r\n%b" % (self.head, line, service.standard, body if size <= WHOLE_MAX else b"")
+            )
+        if size > WHOLE_MAX:
+            exchange.connection.write(body)
+        return exchange.finish()
+
+
+class Answers:
+    """Answers by path. To be called with an Exchange.
+
+    A path is looked for as it stands in the request; who fills this decides which of its spellings that finds.
+
+    Args:
+        otherwise: called with an Exchange and its path when there is nothing ready for it.
+        count_max: how many there may be.
+        held_max: how many bytes they may take.
+
+    When there are too many, those go first that were not used since the last time, and then the oldest.
+    """
+
+    def __init__(self, otherwise, count_max, held_max):
+        self.otherwise = otherwise
+        self.count_max = count_max
+        self.held_max = held_max
+        self.by_path = {}
+
+    def __call__(self, exchange: Exchange):
+        path: bytes = exchange.target
+        at: cython.Py_ssize_t = path.find(b"?")
+        answer: Answer
+        if at >= 0:
+            path = path[:at]
+        answer = self.by_path.get(path)
+        if answer is not None and exchange.service.now < answer.valid_until and exchange.method == "GET":
+            answer = self.chosen(exchange, answer)
+            if answer is not None:
+                answer.send(exchange)
+                return
+        self.otherwise(exchange, path)
+
+    def chosen(self, exchange, answer):
+        """The one for the request's headers, if it is ready."""
+        accepted = None
+        name: bytes
+        kind: cython.int
+        answer.used = True
+        for pair in exchange.headers:
+            name = cython.cast(tuple, pair)[0]
+            kind = ioring_http_selects(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+            if kind == IORING_HTTP_PLAIN:
+                continue
+            if kind == IORING_HTTP_CONDITION:
+                return None
+            if accepted is not None:
+                return None
+            accepted = cython.cast(tuple, pair)[1]
+        if answer.choices is not None:
+            answer = answer.choices.get(accepted)
+        return None if answer is None or answer.head is None else answer
+
+    def get(self, path):
+        """The Answer for a path, which may be out of date; or None."""
+        return self.by_path.get(path)
+
+    def put(self, path: bytes, answer: Answer):
+        """Remembers one, and forgets others when there are too many."""
+        self.forget(path)
+        self.by_path[path] = answer
+        answer.path = path
+        self.count(answer, PyBytes_GET_SIZE(path))
+
+    def remember(self, answer: Answer, accepted, chosen):
+        """What an answer comes to for a value of accept-encoding, or without one (None)."""
+        value: bytes = accepted
+        size: cython.Py_ssize_t = 0 if value is None else PyBytes_GET_SIZE(value)
+        # Without a path it has been forgotten, and nobody would find it.
+        if size > CHOICE_MAX or answer.path is None or value in answer.choices:
+            return
+        if len(answer.choices) >= CHOICES_MAX:
+            answer.choices.clear()
+            answer.size -= answer.choices_size
+            self.held -= answer.choices_size
+            answer.choices_size = 0
+        answer.choices[value] = chosen
+        size += CHOICE_OVERHEAD
+        answer.choices_size += size
+        self.held -= answer.size
+        self.count(answer, size)
+
+    def count(self, answer, more):
+        """An answer takes so many more bytes, and is one of those that are held now."""
+        answer.size += more
+        self.held += answer.size
+        spared: cython.Py_ssize_t = 0
+        while len(self.by_path) > 1 and (len(self.by_path) > self.count_max or self.held > self.held_max):
+            oldest: bytes = next(iter(self.by_path))
+            kept: Answer = self.by_path[oldest]
+            if kept is answer or (kept.used and spared < 16):
+                spared += 1
+                kept.used = False
+                self.by_path[oldest] = self.by_path.pop(oldest)
+            else:
+                self.forget(oldest)
+        return 0
+
+    def drop(self, path):
+        """Forgets one."""
+        self.forget(path)
+
+    def forget(self, path):
+        answer: Answer = self.by_path.pop(path, None)
+        if answer is not None:
+            self.held -= answer.size
+            answer.size -= PyBytes_GET_SIZE(path)
+            answer.path = None
+        return 0
+
+    def clear(self):
+        """Forgets all."""
+        for path in list(self.by_path):
+            self.forget(path)
+
+
+class Mounts:
+    """Functions by the beginning of a path: called with a target, gives the function or None.
+
+    Args:
+        places: pairs of a prefix as bytes, such as ``b"/static"``, and a function; longer prefixes first.
+    """
+
+    def __init__(self, places):
+        self.places = [(prefix, (prefix + b"/", prefix + b"?"), function) for prefix, function in places]
+
+    def __call__(self, target: bytes):
+        prefix: bytes
+        below: tuple
+        if not target.startswith(b"/"):
+            target = path_of(target)
+        for prefix, below, function in self.places:
+            if target.startswith(below) or target == prefix:
+                return function
+        return None

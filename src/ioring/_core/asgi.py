@@ -1,0 +1,359 @@
+"""ASGI: what an application is given, and what it does with it.
+
+Applications run in tasks of their own, one for each request. What they await, receive() and send(), are objects that
+cost no frame; a send() whose bytes find room does not wait at all.
+"""
+
+import asyncio
+import collections.abc
+import types
+from urllib.parse import unquote_to_bytes
+
+import cython
+from cython.cimports.cpython.ref import Py_DECREF
+
+Task = cython.declare(object, asyncio.Task)
+CoroutineType = cython.declare(object, types.CoroutineType)
+ASGI = {"version": "3.0", "spec_version": "2.5"}
+EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}}
+CHAIN_MAX = cython.declare(cython.int, 16)
+"""So many exceptions are looked at that led to one another."""
+
+
+class ClientDisconnected(OSError):
+    """The client has gone: nobody gets what is sent."""
+
+
+class Step:
+    """Something to be awaited: `step` goes on with it."""
+
+    def step(self, finished):
+        raise NotImplementedError
+
+    def run(self):
+        finished: cython.int = 0
+        value = self.step(cython.address(finished))
+        if finished:
+            raise StopIteration(value)
+        return value
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.run()
+
+    def send(self, value):
+        return self.run()
+
+    def throw(self, kind, value=None, traceback=None):
+        raise exception_of(kind, value)
+
+    def close(self):
+        pass
+
+
+def advance(it, finished):
+    step: Step = cython.cast(Step, it)
+    return step.step(finished)
+
+
+ioring_awaitable_install(Step, advance)
+collections.abc.Coroutine.register(Step)
+
+
+class Ready:
+    """What does not wait."""
+
+    def step(self, finished):
+        finished[0] = 1
+        return
+
+
+READY = cython.declare(object, Ready.__new__(Ready))
+
+
+class Drained:
+    """Waits until the connection takes more."""
+
+    def step(self, finished):
+        future = self.future
+        if future is None or future.done():
+            finished[0] = 1
+            return None
+        future._asyncio_future_blocking = True
+        return future
+
+
+class Receive:
+    """What receive() returns."""
+
+    def step(self, finished):
+        exchange = self.exchange
+        message = exchange.message()
+        if message is not None:
+            finished[0] = 1
+            return message
+        future = exchange.service.loop.create_future()
+        exchange.waiters = queued(exchange.waiters, future)
+        future._asyncio_future_blocking = True
+        return future
+
+
+class Run:
+    """The application at work on one request: to its task, a coroutine."""
+
+    def step(self, finished):
+        result: cython.pointer(PyObject) = cython.NULL
+        how: PySendResult
+        try:
+            how = PyIter_Send(self.coroutine, None, cython.address(result))
+            if how == PYGEN_ERROR:
+                reraise()
+        except KeyboardInterrupt as error:
+            self.ended(error)
+            raise
+        except BaseException as error:  # SystemExit too: it is not for an application to end the server
+            self.ended(error)
+            finished[0] = 1
+            return None
+        value = cython.cast(object, result)
+        Py_DECREF(value)
+        if how == PYGEN_NEXT:
+            return value
+        self.ended(None)
+        finished[0] = 1
+        return None
+
+    def throw(self, kind, value=None, traceback=None):
+        try:
+            if isinstance(kind, BaseException):
+                return self.coroutine.throw(kind)
+            return self.coroutine.throw(kind, value, traceback)
+        except StopIteration:
+            self.ended(None)
+            raise
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            self.ended(error)
+            raise
+        except BaseException as error:
+            self.ended(error)
+            raise StopIteration from None
+
+    def close(self):
+        self.coroutine.close()
+
+    def ended(self, exception):
+        """The application is done with the request."""
+        exchange = self.exchange
+        service = exchange.service
+        self.task = None
+        exchange.work = None
+        if exchange.finished:
+            if exception is None or isinstance(exception, asyncio.CancelledError):
+                return 0
+            if not exchange.dropped or not of_leaving(exception):
+                service.failures += 1
+                service.told(exchange, "the application raised an exception behind its response", exception)
+            return 0
+        if exchange.disconnected and (exception is None or isinstance(exception, asyncio.CancelledError)):
+            # It was told that the client is leaving, and why should it answer then?
+            if not exchange.started:
+                exchange.status = 0
+            return exchange.connection.abort()
+        if isinstance(exception, asyncio.CancelledError):
+            service.told(exchange, "the request was cancelled", None)
+        elif exception is not None:
+            service.failures += 1
+            service.told(exchange, "the application raised an exception", exception)
+        elif exchange.status == 0:
+            service.failures += 1
+            service.told(exchange, "the application returned without a response", None)
+        else:
+            service.failures += 1
+            service.told(exchange, "the application returned before the end of its response", None)
+        if not exchange.started:
+            exchange.status = 0
+        return exchange.fail(500)
+
+
+class AsgiExchange:
+    """A request, answered by an ASGI application."""
+
+    def begin(self):
+        run: Run
+        service = self.service
+        self.begun = True
+        service.active += 1
+        run = Run.__new__(Run)
+        run.exchange = self
+        self.work = run
+        try:
+            run.coroutine = service.application(self.scope(), self.receive, self.send)
+            if type(run.coroutine) is not CoroutineType and not hasattr(run.coroutine, "send"):
+                run.coroutine = awaited(run.coroutine)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return run.ended(error)
+        run.task = Task(run, loop=service.loop)
+        return 0
+
+    def scope(self):
+        """What the application is told of the request."""
+        connection = self.connection
+        service = self.service
+        target: bytes = self.target
+        path: bytes = target
+        query: bytes = b""
+        at: cython.Py_ssize_t = target.find(b"?")
+        if at >= 0:
+            path = target[:at]
+            query = target[at + 1 :]
+        if not path.startswith(b"/"):
+            path = path_of(path)
+        text: str
+        if b"%" in path:
+            text = unquote_to_bytes(path).decode("utf-8", "replace")
+        else:
+            text = path.decode("utf-8", "replace")
+        scope: dict = {
+            "type": "http",
+            "asgi": ASGI,
+            "http_version": "1.1" if self.http11 else "1.0",
+            "method": self.method,
+            "scheme": connection.scheme,
+            "path": service.root_path + text if service.root_path else text,
+            "raw_path": path,
+            "query_string": query,
+            "root_path": service.root_path,
+            "headers": self.headers,
+            "client": connection.client,
+            "server": connection.server,
+            "extensions": EXTENSIONS,
+        }
+        if service.state is not None:
+            scope["state"] = service.state.copy()
+        if connection.trusted:
+            service.proxy(scope)
+        return scope
+
+    def arrived(self):
+        if self.waiters is not None:
+            waiters, self.waiters = self.waiters, None
+            wake(waiters)
+        return Exchange.arrived(self)
+
+    def message(self):
+        """The next that receive() gives; None while there is nothing."""
+        body: bytes
+        if not self.finished and (self.parts is not None or (self.complete and not self.told_end)):
+            self.told_end = self.complete
+            body = self.take_body()
+            return {"type": "http.request", "body": body, "more_body": not self.complete}
+        if self.finished or self.disconnected:
+            return {"type": "http.disconnect"}
+        self.invite()
+        return None
+
+    def receive(self):
+        receive: Receive = Receive.__new__(Receive)
+        receive.exchange = self
+        return receive
+
+    def send(self, message):
+        drained: Drained
+        kind: str = message["type"]
+        if self.dropped and self.finished:
+            raise ClientDisconnected("nobody waits for the response any more: the client has gone")
+        if kind == "http.response.body":
+            self.respond(bytes_of(message.get("body", b"")), bool(message.get("more_body", False)))
+            if self.connection is not None and self.connection.writing_paused:
+                drained = Drained.__new__(Drained)
+                drained.future = self.connection.drain()
+                return drained
+        elif kind == "http.response.start":
+            self.start_response(message["status"], message.get("headers", ()))
+        elif kind == "http.response.pathsend":
+            return self.send_path(message["path"])
+        elif kind == "http.response.early_hint":
+            self.send_hint(message["links"])
+        else:
+            raise RuntimeError(f"{kind!r} is no message that an application may send for a request")
+        return READY
+
+    def send_path(self, path):
+        """A file is the rest of the response; who awaits this goes on when it is sent, or the client is gone."""
+        drained: Drained
+        if self.status == 0:
+            raise RuntimeError("the response's body comes before its start")
+        if self.started:
+            raise RuntimeError("http.response.pathsend comes too late: it cannot follow a part of the body")
+        drained = Drained.__new__(Drained)
+        drained.future = self.service.send_file(self, path)
+        return drained
+
+    def send_hint(self, links):
+        """103 Early Hints, which HTTP/1.0 does not know."""
+        if self.started:
+            raise RuntimeError("early hints come too late: the response has begun")
+        if self.connection is not None and self.http11:
+            lines = [b"HTTP/1.1 103 Early Hints\r\n"]
+            for link in links:
+                if b"\r" in link or b"\n" in link or b"\0" in link:
+                    raise ValueError(f"{link!r} is no link")
+                lines.append(b"link: %b\r\n" % link)
+            lines.append(b"\r\n")
+            self.connection.write(b"".join(lines))
+        return 0
+
+
+async def awaited(awaitable):
+    """For an application whose call gives something that can be awaited and is no coroutine."""
+    await awaitable
+
+
+def bytes_of(data):
+    if type(data) is bytes:
+        return data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the body of a response is bytes, not {type(data).__name__}")
+    return bytes(data)
+
+
+def of_leaving(exception):
+    """Whether nothing has led to an exception but a client that has gone."""
+    for _ in range(CHAIN_MAX):
+        if isinstance(exception, BaseExceptionGroup):
+            return all(of_leaving(each) for each in exception.exceptions)
+        if exception is None:
+            return False
+        if isinstance(exception, ClientDisconnected):
+            return True
+        exception = exception.__cause__ or exception.__context__
+    return False
+
+
+def tasks_of(service):
+    """The tasks in which applications work on requests of a service, also behind their responses."""
+    run: Run
+    found: list = []
+    for task in asyncio.all_tasks(service.loop):
+        coroutine = task.get_coro()
+        if isinstance(coroutine, Run):
+            run = coroutine
+            if run.exchange.service is service:
+                found.append(task)
+    return found
+
+
+def path_of(target):
+    """The path of a target such as http://host/path; `*` stays what it is."""
+    _, separator, rest = target.partition(b"://")
+    if not separator:
+        return target
+    _, slash, path = rest.partition(b"/")
+    return slash + path or b"/"

@@ -1,0 +1,28 @@
+cimport cython
+from ioring._core.op cimport *
+from ioring._core.loop cimport LoopOp
+
+cdef extern from "awaitable.h":
+    void ioring_awaitable_install(object cls, object (*step)(object, int *))
+
+
+# How far one is that waits for the kernel.
+cdef enum:
+    FRESH = 0      # nobody has awaited it
+    WAITING = 1
+    DONE = 2       # the result is there
+    ABANDONED = 3  # nobody waits for it any more, or the result was given
+    DEFERRED = 4   # it waits for another turn
+
+
+cdef class Awaitable(LoopOp):
+    # Set by the step that returns the result.
+    cdef bint finished
+
+    cdef object step(self)
+    cdef int leave(self) except -1
+    cdef object run(self)
+
+
+cdef object advance(object it, int *finished)
+cdef object exception_of(object kind, object value)

@@ -1,0 +1,13 @@
+from collections.abc import Callable
+
+from ioring._core.file import File, _Call
+
+class Copying(File):
+    def copy_to(
+        self,
+        other: File,
+        offset: int | None = None,
+        count: int | None = None,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> _Call[int]: ...

@@ -1,0 +1,61 @@
+cimport cython
+from ioring._core.uring cimport *
+from ioring._core.buffers cimport BufferRing
+from ioring._core.msghdr cimport msghdr as msghdr_t
+from ioring._core.op cimport *
+from ioring._core.loop cimport LoopCore, LoopOp
+from ioring._core.run cimport ioring_run_method2
+from ioring._core.transport cimport *
+
+
+cdef struct recvmsg_out:
+    uint32_t namelen
+    uint32_t controllen
+    uint32_t payloadlen
+    uint32_t flags
+
+
+@cython.final
+cdef class SendDatagram(LoopOp):
+    cdef Datagram transport
+    cdef bytes data
+    cdef bytes name   # the receiver's struct sockaddr, or None on a connected socket
+
+
+@cython.final
+cdef class Writable(LoopOp):
+    cdef Datagram transport
+
+
+@cython.final
+cdef class Datagram(Transport):
+    cdef object address      # the only one that may be sent to, or None
+    cdef bint connected
+    cdef bint ordered        # one at a time: a Unix socket's datagrams keep their order
+    cdef bint reading
+    cdef object held         # a deque of what came while reading was paused, or None
+    cdef BufferRing buffers
+    cdef msghdr_t header
+
+    # Datagrams that wait for those in flight, as SendDatagrams; how many are in flight.
+    cdef object waiting
+    cdef unsigned sending
+
+    # There is no room to send: what waits until there is, or a timer does.
+    cdef bint blocked
+    cdef Py_ssize_t returned  # how many in the beginning of `waiting` went in vain
+    cdef Writable writable
+
+    # struct sockaddr and Python's form of addresses that were seen lately.
+    cdef dict names
+    cdef dict addresses
+
+    cdef int start_receive(self) except -1
+    cdef int deliver(self, bytes data, object address) except -1
+    cdef object address_of(self, unsigned char *name, unsigned length)
+    cdef bytes name_of(self, object address)
+    cdef int submit(self, SendDatagram send) except -1
+    cdef int block(self, int32_t res) except -1
+    cdef int was_sent(self, SendDatagram send, int32_t res) except -1
+    cdef int send_on(self) except -1
+    cdef int told(self, int32_t res, str operation) except -1

@@ -1,0 +1,49 @@
+cimport cython
+from libc.stdint cimport int64_t
+from ioring._core.file cimport lend
+from ioring._core.rawfile cimport RawFile
+from ioring._core.fileops cimport *
+from ioring._core.loop cimport UNSENT_MAX, LoopCore
+
+
+@cython.final
+cdef class Pool:
+    cdef object memory
+    cdef Py_buffer view
+    cdef char *base
+    cdef bint held
+    cdef bint registered
+    cdef list free
+    cdef object __weakref__
+
+
+cdef class Bounced(Transfer):
+    # The memory is a slot of a pool, or a piece of its own.
+    cdef Pool pool
+    cdef int slot
+    cdef object own
+    cdef size_t skip  # what comes before and is not wanted
+    cdef size_t want
+
+    cdef int load(self) except -1
+    cdef int borrow(self, size_t size) except -1
+    cdef int give_back(self) except -1
+
+
+@cython.final
+cdef class DirectRead(Bounced):
+    cdef object target
+
+
+@cython.final
+cdef class DirectWrite(Bounced):
+    cdef object source
+
+
+cdef class DirectFile(RawFile):
+    cdef Pool pool
+    cdef LoopCore pool_of
+
+    cdef Pool find_pool(self)
+    cdef DirectRead direct_read(self, int64_t offset, size_t size)
+    cdef FileOp direct_write(self, int64_t offset, object data)

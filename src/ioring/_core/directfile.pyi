@@ -1,0 +1,3 @@
+from ioring._core.rawfile import RawFile
+
+class DirectFile(RawFile): ...

@@ -1,0 +1,3 @@
+from ioring._core.ring import RingCore
+
+class Driver(RingCore): ...

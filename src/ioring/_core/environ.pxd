@@ -1,0 +1,7 @@
+from ioring._core.exchange cimport Channel, Exchange
+from ioring._core.service cimport reason
+
+cdef dict environ(Exchange exchange, Channel channel, dict base, object body)
+cdef tuple status_of(str status)
+cdef str key_of(bytes name)
+cdef bytes field_of(str name)

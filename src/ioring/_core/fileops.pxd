@@ -1,0 +1,127 @@
+cimport cython
+from posix.uio cimport iovec
+from ioring._core.uring cimport *
+from ioring._core.op cimport *
+from ioring._core.awaitable cimport *
+from ioring._core.loop cimport LoopCore
+
+cdef extern from "fileio.h":
+    int64_t ioring_read_now(int fd, void *buffer, size_t size, int64_t offset) nogil
+    int64_t ioring_read_blocking(int fd, void *buffer, size_t size, int64_t offset) nogil
+    int64_t ioring_write_blocking(int fd, const void *buffer, size_t size, int64_t offset) nogil
+
+cdef enum:
+    CALL_COST = 1024  # what a call at once costs beside its bytes, in bytes
+
+
+cdef class Owner:
+    # A request of its own is in the kernel, and nobody waits for it any more; it has ended.
+    cdef int abandoned(self, FileOp op) except -1
+    cdef int caught_up(self, FileOp op, int64_t res) except -1
+
+    # Of requests beside its order: one may begin, has begun, is over.
+    cdef int admit(self) except -1
+    cdef int borrowed(self) except -1
+    cdef int returned(self, LoopCore core) except -1
+
+
+cdef class FileOp(Awaitable):
+    cdef Owner owner  # of one that has a turn
+    cdef Owner lender  # of one that has none: the descriptor stays open as long as it needs it
+    cdef bint borrowing
+    cdef object path  # for the exception
+    cdef int fd
+    cdef int state
+    cdef int64_t result
+    cdef object future
+
+    # Whether a cancellation waits for the end, and the one that does.
+    cdef bint steady
+    cdef object cancellation
+
+    cdef bint attempt(self) except -1
+    cdef int64_t cost(self) noexcept
+    cdef bint at_once(self, int64_t cost) except -1
+    cdef int begin(self) except -1
+    cdef int fill(self, sqe_p sqe) except -1
+    cdef bint more(self, int64_t res) except -1
+    cdef bint cancellable(self) noexcept
+    cdef object complete_with(self, int64_t res)
+    cdef object end(self, int64_t res)
+    cdef object outcome(self)
+    cdef object error(self)
+    cdef int start(self) except -1
+    cdef int start_thread(self) except -1
+    cdef object finish(self)
+    cdef int drop(self) except -1
+    cdef int borrow_file(self) except -1
+    cdef int return_file(self) except -1
+
+
+cdef class Transfer(FileOp):
+    # From or into memory at an offset, or at the descriptor's own position when that is negative.
+    cdef int64_t offset
+    cdef size_t size
+    cdef size_t done
+    cdef char *memory
+    cdef bint instant  # whether it can be tried at once
+    cdef bint partial  # whether one piece is enough, as of a pipe
+
+    cdef int64_t place(self) noexcept
+    cdef bint read_now(self) noexcept
+    cdef bint goes_on(self) noexcept
+
+
+@cython.final
+cdef class Read(Transfer):
+    cdef bytes data
+
+
+cdef class IntoMemory(Transfer):
+    cdef Py_buffer view
+    cdef bint held
+
+    cdef int let_go(self) except -1
+
+
+@cython.final
+cdef class ReadInto(IntoMemory):
+    pass
+
+
+@cython.final
+cdef class Write(IntoMemory):
+    cdef bint keep_going  # a cancelled one is not cancelled in the kernel
+
+
+cdef class Vectored(FileOp):
+    cdef int64_t offset
+    cdef list views
+    cdef iovec *parts
+    cdef unsigned count
+    cdef bint writing
+
+
+@cython.final
+cdef class Flat:
+    cdef Py_buffer view
+    cdef bint held
+
+
+@cython.final
+cdef class Call(FileOp):
+    # Anything else: the entry, what it refers to, and what does the same in a thread.
+    cdef uring_sqe entry
+    cdef object first
+    cdef object second
+    cdef object fallback
+    cdef object value
+    cdef bint makes_descriptor
+    cdef bint threaded  # no request of a ring does it
+
+
+cdef int64_t whole(object value, str name) except? -1
+cdef int take_writable(object buffer, Py_buffer *view) except -1
+cdef int set_part(iovec *part, object view, bint writing) except -1
+cdef Read new_read(LoopCore core, object path, int fd, int64_t offset, size_t size)
+cdef Write new_write(LoopCore core, object path, int fd, int64_t offset, object data)

@@ -1,0 +1,8 @@
+# gate.h as Cython sees it.
+
+from libc.stdint cimport uint32_t
+
+cdef extern from "gate.h":
+    int ioring_gate_unlock(uint32_t *gate) noexcept nogil
+    void ioring_gate_wake(uint32_t *gate) noexcept nogil
+    void ioring_gate_pass(uint32_t *gate) noexcept nogil

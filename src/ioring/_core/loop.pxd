@@ -1,0 +1,133 @@
+cimport cython
+from ioring._core.uring cimport *
+from ioring._core.op cimport *
+from ioring._core.buffers cimport BufferRing
+from ioring._core.handle cimport Handle, TimerHandle, Timers
+from ioring._core.pool cimport ioring_pool
+from ioring._core.driver cimport Driver
+
+
+cdef enum:
+    # When so much is written, it is handed over before the turn is at its end: below what glibc gives back (131072).
+    UNSENT_MAX = 98304
+
+
+cdef class LoopOp(Op):
+    cdef LoopCore loop
+    cdef bint queued  # whether it is in LoopCore.queue
+
+    cdef int prepare(self) except -1
+    cdef int retry(self) except -1
+
+
+@cython.final
+cdef class WakeUp(LoopOp):
+    cdef int fd
+    cdef uint64_t count
+
+
+@cython.final
+cdef class Signals(LoopOp):
+    cdef int fd
+    cdef unsigned char numbers[256]
+
+
+cdef struct LoopStatistics:
+    unsigned long turns
+    unsigned long enters
+    unsigned long waits
+    unsigned long submissions
+    unsigned long completions
+    unsigned long rearmed
+    unsigned long starved
+
+
+@cython.no_gc_clear
+cdef class LoopCore:
+    cdef Driver ring
+    cdef BufferRing buffers
+
+    # Where received messages of up to 16 KiB and larger ones come from.
+    cdef ioring_pool middling
+    cdef ioring_pool large
+
+    cdef readonly bint _direct
+    cdef LoopStatistics counts
+
+    # Slots of the file table: all that may be used, those that are, those put by for accepts in flight, and those that
+    # listening queues may fill at once; and how many multishot accepts are in flight.
+    cdef unsigned slots
+    cdef unsigned slots_used
+    cdef unsigned slots_promised
+    cdef unsigned slots_spare
+    cdef unsigned multishots
+
+    # Callbacks whose turn has come: a circular queue in a list.
+    cdef list ready
+    cdef Py_ssize_t head
+    cdef Py_ssize_t tail
+    cdef Py_ssize_t mask
+
+    # Callbacks that wait for a time.
+    cdef Timers timers
+
+    # Bytes that were written and not handed to the kernel yet.
+    cdef size_t unsent
+
+    # What may still be done at once in this turn instead of by a request, in bytes.
+    cdef int64_t immediate_left
+
+    # Operations that would have been done at once, had something been left of that: a deque.
+    cdef object deferred
+
+    # Operations that have something to submit before the next wait.
+    cdef list queue
+    cdef bint preparing  # those in it are being told
+
+    # Weak references to transports by those of their descriptors that programs know.
+    cdef dict owners
+
+    # {"loop": self}: what a Future is made with.
+    cdef dict future_arguments
+
+    # Whether the thread is, or is about to be, in the kernel; and somebody has woken it already.
+    cdef bint sleeping
+    cdef bint woken
+    cdef int wake_mode
+    cdef WakeUp wake_up
+    cdef Signals signals
+
+    # What asyncio.BaseEventLoop keeps under these names.
+    cdef public bint _debug
+    cdef public bint _closed
+    cdef public bint _stopping
+    cdef public object _thread_id
+    cdef public bint _server_has_clients  # its _attach and _detach take the transport
+    cdef public object _task_factory
+    cdef public object _current_handle
+
+    cdef sqe_p launch(self, LoopOp op) except NULL
+    cdef int cancel(self, Op op) except -1
+    cdef int own(self, int fd, object transport) except -1
+    cdef int check_free(self, int fd) except -1
+    cdef int nudge(self) except -1
+    cdef int enqueue(self, LoopOp op) except -1
+    cdef int push(self, object item) except -1
+    cdef int grow(self) except -1
+    cdef int schedule(self, object callback, tuple args, object context) except -1
+    cdef TimerHandle at(self, double when, object callback, tuple args, object context, str name)
+    cdef int announce(self, object callback, tuple args) except -2
+    cdef int wake(self) except -1
+    cdef bint alone(self) except -1
+    cdef int defer(self, LoopOp op) except -1
+    cdef int replenish(self) except -1
+    cdef int turn(self) except -1
+    cdef int expire(self, double now) except -1
+    cdef int run_ready(self, Py_ssize_t count) except -1
+    cdef int run_one(self, Handle handle) except -1
+    cdef int run_in_debug(self, Handle handle) except -1
+    cdef int send_early(self) except -1
+    cdef int prepare_queue(self) except -1
+    cdef bytes take(self, unsigned bid, unsigned length)
+    cdef bytes copied(self, const char *source, unsigned length)
+    cdef void give_back(self, unsigned bid) noexcept

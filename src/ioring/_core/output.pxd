@@ -1,0 +1,53 @@
+cimport cython
+from posix.uio cimport iovec
+from ioring._core.uring cimport *
+from ioring._core.msghdr cimport msghdr as msghdr_t
+from ioring._core.op cimport *
+from ioring._core.loop cimport LoopCore, LoopOp
+from ioring._core.transport cimport *
+
+cdef extern from "<sys/socket.h>" nogil:
+    Py_ssize_t send(int fd, const void *buffer, size_t length, int flags)
+
+
+@cython.final
+cdef class Send(LoopOp):
+    cdef Output stream
+
+    # What is being sent: one object, or a list of them, and how much of it is.
+    cdef object data
+    cdef size_t sent
+    cdef size_t length
+    cdef bint cut  # the last request sent less than it was to
+    cdef msghdr_t header
+    cdef iovec *parts
+
+    cdef int start(self) except -1
+    cdef int fill_parts(self, list chunks) except -1
+
+
+@cython.final
+cdef class Shutdown(LoopOp):
+    cdef Output stream
+    cdef int slot  # to be freed afterwards; -1: the stream has it still
+
+
+cdef class Output(Transport):
+    cdef bint eof         # write_eof() was called
+
+    cdef Send send
+    cdef Shutdown shutdown  # in flight
+
+    # Written and not being sent yet: None, bytes, or a list of them.
+    cdef object pending
+
+    cdef object empty_waiter
+
+    cdef bint takes_bytes(self) noexcept
+    cdef int write_bytes(self, bytes data) except -1
+    cdef Py_ssize_t try_send(self, bytes data) except -1
+    cdef int start_send(self) except -1
+    cdef int was_sent(self, Send send, int32_t res) except -1
+    cdef int send_on(self) except -1
+    cdef int output_done(self) except -1
+    cdef int shut_down(self) except -1

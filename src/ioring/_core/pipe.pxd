@@ -1,0 +1,40 @@
+cimport cython
+from ioring._core.uring cimport *
+from ioring._core.op cimport *
+from ioring._core.loop cimport LoopCore, LoopOp
+from ioring._core.run cimport ioring_run_method
+from ioring._core.transport cimport *
+
+
+cdef class ReadPipe(Transport):
+    cdef bint named       # a FIFO, which may have had no writer yet
+    cdef bint reading
+    cdef bint polling     # what is in flight waits until something can be read
+    cdef object held     # a deque, or None
+    cdef bint end_held
+    cdef int end
+
+    cdef int start_read(self, bint poll) except -1
+    cdef int deliver(self, bytes data) except -1
+    cdef int ended(self, int res) except -1
+
+
+@cython.final
+cdef class PipeWrite(LoopOp):
+    cdef WritePipe pipe
+    cdef bytes data
+    cdef size_t sent
+    cdef bint polling
+
+    cdef int start(self, bint poll) except -1
+
+
+cdef class WritePipe(Transport):
+    cdef bint watched     # its reading end can be seen to close
+    cdef bint eof
+    cdef list pending
+    cdef PipeWrite writing
+
+    cdef int was_written(self, PipeWrite write, int32_t res) except -1
+    cdef int write_on(self) except -1
+    cdef int start_write(self) except -1

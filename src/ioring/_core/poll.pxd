@@ -1,0 +1,25 @@
+cimport cython
+from ioring._core.uring cimport *
+from ioring._core.op cimport *
+from ioring._core.handle cimport Handle
+from ioring._core.loop cimport LoopCore, LoopOp
+from ioring._core.sock cimport SocketCalls
+
+
+@cython.final
+cdef class Poll(LoopOp):
+    cdef Watching watching
+    cdef int fd
+    cdef unsigned events
+    cdef Handle handle
+
+    cdef int end(self) except -1
+
+
+cdef class Watching(SocketCalls):
+    # Poll by descriptor, for each direction.
+    cdef dict readers
+    cdef dict writers
+
+    cdef int watch(self, dict polls, int fd, unsigned events, object callback, tuple args) except -1
+    cdef bint unwatch(self, dict polls, int fd) except -1

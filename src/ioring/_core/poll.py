@@ -1,0 +1,130 @@
+"""add_reader and add_writer: the one place where the loop asks for readiness.
+
+io_uring's polls are edge-triggered or for once, asyncio's are level-triggered. So a poll is for once, and is armed
+again after its callback has run, just before the next wait: if something is still there, it completes at once.
+"""
+
+import os
+import select
+import stat
+
+import cython
+from cython.cimports.ioring._core.handle import new_handle
+
+from ioring._core.errors import os_error
+
+POLLIN = cython.declare(cython.uint, 1)
+POLLOUT = cython.declare(cython.uint, 4)
+
+
+class Poll:
+    """One direction of one descriptor, from add_... to remove_..."""
+
+    def prepare(self):
+        sqe: sqe_p
+        if self.handle is None or self.table != cython.NULL:
+            return 0
+        sqe = self.loop.launch(self)
+        sqe.opcode = URING_OP_POLL_ADD
+        sqe.fd = self.fd
+        sqe.op_flags = self.events
+        return 0
+
+    def complete(self, res, flags):
+        handle: Handle = self.handle
+        if handle is None:
+            return 0
+        if res == -ECANCELED:  # the thread that armed it has ended
+            return self.loop.enqueue(self)
+        if res < 0:
+            self.loop.call_exception_handler(
+                {"message": f"Polling descriptor {self.fd} failed", "exception": os_error(res, "poll_add")}
+            )
+            return 0
+        if handle._cancelled:
+            self.watching.unwatch(self.watching.readers if self.events == POLLIN else self.watching.writers, self.fd)
+            return 0
+        self.loop.enqueue(self)
+        return self.loop.run_one(handle)
+
+    def end(self):
+        handle, self.handle = self.handle, None
+        if handle is not None:
+            handle.cancel()
+        return self.loop.cancel(self)
+
+
+def descriptor_of(file):
+    """The descriptor that a file object or an int means."""
+    if isinstance(file, int):
+        fd = file
+    else:
+        try:
+            fd = int(file.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {file!r}") from None
+    if fd < 0:
+        raise ValueError(f"Invalid file descriptor: {fd}")
+    return fd
+
+
+class Watching:
+    """A loop with add_reader and add_writer."""
+
+    def __cinit__(self):
+        self.readers = {}
+        self.writers = {}
+
+    def watch(self, polls, fd, events, callback, args):
+        poll: Poll
+        self._check_closed()
+        before: Poll = polls.get(fd)
+        if before is None:
+            mode = os.fstat(fd).st_mode
+            if not (stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)):
+                # PermissionError for what is always ready, as files and folders are: it would be called all the time.
+                with select.epoll() as probe:
+                    probe.register(fd)
+        if before is not None:
+            before.end()  # another file may have the number meanwhile
+        poll = Poll.__new__(Poll)
+        poll.loop = poll.watching = self
+        poll.fd = fd
+        poll.events = events
+        poll.handle = new_handle(callback, args, None, self)
+        if self._debug:
+            poll.handle._source_traceback = self._traceback()
+        polls[fd] = poll
+        return self.enqueue(poll)
+
+    def unwatch(self, polls, fd):
+        poll: Poll = polls.pop(fd, None)
+        if poll is None:
+            return False
+        poll.end()
+        self.nudge()
+        return True
+
+    def _check_free(self, fd):
+        self.check_free(descriptor_of(fd))
+
+    def _add_reader(self, fd, callback, *args):
+        self.watch(self.readers, descriptor_of(fd), POLLIN, callback, args)
+
+    def _remove_reader(self, fd):
+        if self._closed:
+            return False
+        return self.unwatch(self.readers, descriptor_of(fd))
+
+    def _add_writer(self, fd, callback, *args):
+        self.watch(self.writers, descriptor_of(fd), POLLOUT, callback, args)
+
+    def _remove_writer(self, fd):
+        if self._closed:
+            return False
+        return self.unwatch(self.writers, descriptor_of(fd))
+
+    def _forget(self):
+        SocketCalls._forget(self)
+        self.readers.clear()
+        self.writers.clear()

@@ -1,0 +1,63 @@
+/* bytes objects that are used again.
+ *
+ * A message of some KiB is a bytes object for a moment, at the top of the heap; glibc gives that memory back to the
+ * kernel as soon as it is freed, and faults it in again for the next message, which costs more than the message. So the
+ * last objects handed out are remembered: one that nobody else refers to any more is filled anew. To the program it is
+ * as if malloc() had given out the same place again.
+ */
+#ifndef IORING_POOL_H
+#define IORING_POOL_H
+
+#include <Python.h>
+#include <string.h>
+
+#define IORING_POOL_MAX 128
+
+struct ioring_pool {
+    Py_ssize_t capacity;    /* bytes that each object has room for */
+    int count;              /* objects that there are */
+    int next;               /* where to look first: the one that was handed out longest ago */
+    PyObject *objects[IORING_POOL_MAX];
+};
+
+/* A bytes object with a copy of so many bytes; no more than the pool's objects have room for. */
+static inline PyObject *ioring_pool_bytes(struct ioring_pool *pool, const char *from, Py_ssize_t size)
+{
+    PyObject *object;
+    int tries, at;
+
+    for (tries = 0; tries < 4 && tries < pool->count; tries++) {
+        at = pool->next;
+        pool->next = at + 1 < pool->count ? at + 1 : 0;
+        object = pool->objects[at];
+        if (Py_REFCNT(object) != 1)
+            continue;
+        memcpy(PyBytes_AS_STRING(object), from, (size_t)size);
+        PyBytes_AS_STRING(object)[size] = 0;
+        Py_SET_SIZE((PyVarObject *)object, size);
+_Py_COMP_DIAG_PUSH
+_Py_COMP_DIAG_IGNORE_DEPR_DECLS
+        ((PyBytesObject *)object)->ob_shash = -1;
+_Py_COMP_DIAG_POP
+        return Py_NewRef(object);
+    }
+    if (pool->count == IORING_POOL_MAX)
+        return PyBytes_FromStringAndSize(from, size);
+    object = PyBytes_FromStringAndSize(NULL, pool->capacity);
+    if (!object)
+        return NULL;
+    pool->objects[pool->count++] = Py_NewRef(object);
+    memcpy(PyBytes_AS_STRING(object), from, (size_t)size);
+    PyBytes_AS_STRING(object)[size] = 0;
+    Py_SET_SIZE((PyVarObject *)object, size);
+    return object;
+}
+
+static inline void ioring_pool_clear(struct ioring_pool *pool)
+{
+    while (pool->count)
+        Py_DECREF(pool->objects[--pool->count]);
+    pool->next = 0;
+}
+
+#endif

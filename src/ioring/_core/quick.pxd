@@ -1,0 +1,14 @@
+cimport cython
+from ioring._core.awaitable cimport *
+
+cdef extern from "fileio.h":
+    object ioring_send(object coroutine, int *finished)
+
+
+cdef class Quick(Awaitable):
+    cdef object coroutine
+    cdef bint begun
+
+    cdef object at_once(self)
+    cdef object slowly(self)
+    cdef int check(self, object value) except -1

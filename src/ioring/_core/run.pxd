@@ -1,0 +1,12 @@
+# run.h as Cython sees it. The calls leave the exception pending that they tell of.
+
+from cpython.object cimport PyObject
+
+cdef extern from "run.h":
+    int ioring_run(object context, object callback, object args) noexcept
+    PyObject *ioring_run_method(object context, object self, object name, object argument) noexcept
+    PyObject *ioring_run_method2(
+        object context, object self, object name, object first, object second
+    ) noexcept
+    object ioring_make(object type, dict arguments)
+    double ioring_now() noexcept nogil

@@ -1,0 +1,706 @@
+"""loop.sock_*: one request per call.
+
+A Request is the operation and, at the same time, what the caller awaits. It begins when it is awaited. When the
+awaiting task is cancelled the operation is cancelled too; what it may have received all the same goes to the next
+request for the same socket, so that no byte is lost by a time-out.
+"""
+
+import contextlib
+import os
+import socket
+import ssl
+import weakref
+
+import cython
+from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cython.cimports.cpython.exc import PyErr_WarnEx
+from cython.cimports.libc.errno import (
+    EAGAIN,
+    EBADF,
+    ECONNREFUSED,
+    ECONNRESET,
+    EHOSTUNREACH,
+    EINTR,
+    ENOBUFS,
+    ETIMEDOUT,
+)
+from cython.cimports.libc.string import memcpy, memset
+from cython.cimports.posix.unistd import close
+
+from ioring._core.address import KNOWN, decode, encode_for
+from ioring._core.errors import os_error
+
+FAILED = cython.declare(cython.int, -0x7FFFFFFF)
+"""The result of a request that was not made because of an exception, which is its value. No error has this number."""
+
+MSG_DONTWAIT = cython.declare(cython.uint, 0x40)
+RETRY_SECONDS = cython.declare(cython.double, 0.002)
+MSG_NOSIGNAL = cython.declare(cython.uint, 0x4000)
+MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
+SEND_MAX = cython.declare(cython.size_t, 1 << 30)
+
+
+class Request:
+    """One operation on a socket, to be awaited once."""
+
+    # What the kinds of requests say.
+
+    def begin(self):
+        """Is submitted with the turn, unless the result is there already."""
+        if self.calls._abandoned and self.calls.wait_for_abandoned(self):
+            return 0
+        if self.from_leftovers():
+            return self.end(self.result)
+        if self.loop._closed:
+            self.loop._check_closed()  # or a child has it, after a fork
+        if self.loop.owners:
+            self.loop.check_free(self.sock.fileno())
+        return self.loop.enqueue(self)
+
+    def prepare(self):
+        sqe: sqe_p
+        if self.state != WAITING:
+            return 0
+        # Not before: the program may have closed the socket meanwhile, and the number may be another's.
+        try:
+            self.fd = self.sock.fileno()
+        except Exception as exception:  # the caller's, and not the loop's
+            return self.fail(exception)
+        if self.fd < 0:
+            return self.end(-EBADF)
+        sqe = self.loop.launch(self)
+        sqe.fd = self.fd
+        return self.fill(sqe)
+
+    def end(self, result):
+        """The result is there. Whoever waits for it goes on."""
+        self.result = result
+        self.state = DONE
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+        return 0
+
+    def fail(self, exception):
+        """The request cannot be made: whoever waits for it gets the exception."""
+        self.value = exception
+        return self.end(FAILED)
+
+    def fill(self, sqe):
+        raise NotImplementedError
+
+    def took(self, res, flags):
+        """A completion, successful or not; what of it the kind of request has to keep. 1: it goes on."""
+        return 0
+
+    def from_leftovers(self):
+        """Whether an abandoned request has left what this one asks for."""
+        return False
+
+    def drop(self):
+        """The request was abandoned and completed all the same."""
+        return 0
+
+    def outcome(self):
+        return self.result
+
+    def call(self):
+        """The name of the method that has made this request."""
+        raise NotImplementedError
+
+    def error(self):
+        """The exception for a result that is an error: it names the socket's method that does the same."""
+        if self.result == FAILED:
+            return self.value
+        if self.result == -EBADF:
+            return OSError(EBADF, "Bad file descriptor: the socket is closed")
+        return os_error(self.result, self.call()[5:])
+
+    # The operation.
+
+    def complete(self, res, flags):
+        self.result = res
+        if self.again and self.state == WAITING and (res >= 0 or res == -ECANCELED or res == -ENOBUFS):
+            return self.restart(res, flags)
+        if res == -ECANCELED and self.state == WAITING:  # the thread that submitted it has ended
+            return self.loop.enqueue(self)
+        if self.took(res, flags):
+            return 0
+        if self.state == ABANDONED:
+            if res >= 0:
+                self.drop()
+            return self.calls.was_abandoned(self.sock)
+        return self.end(res)
+
+    def restart(self, res, flags):
+        """An abandoned request has left something that came before whatever this one has received."""
+        self.again = False
+        if res >= 0:
+            self.took(res, flags)
+            self.drop()
+        self.result = 0
+        return self.begin_again()
+
+    def begin_again(self):
+        try:
+            self.begin()
+        except Exception as exception:  # this request's, and not the loop's
+            self.fail(exception)
+        return 0
+
+    # The awaitable.
+
+    def __dealloc__(self):
+        if self.state == FRESH and self.calls is not None:
+            PyErr_WarnEx(RuntimeWarning, f"coroutine 'Loop.{self.call()}' was never awaited".encode(), 1)
+
+    def __getattr__(self, name):
+        """What a task shows of its coroutine. Cython has no properties of these names."""
+        if name == "__name__":
+            return self.call()
+        if name == "__qualname__":
+            return f"Loop.{self.call()}"
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def step(self):
+        if self.state == FRESH:
+            self.state = WAITING
+            try:
+                self.begin()
+            except BaseException:
+                self.state = DONE
+                self.result = -ECANCELED
+                raise
+        if self.state == WAITING:
+            if self.future is None:
+                self.future = self.loop.create_future()
+            self.future._asyncio_future_blocking = True
+            return self.future
+        if self.state == ABANDONED:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        self.state = ABANDONED
+        self.future = None
+        self.sock = None
+        if self.result < 0:
+            raise self.error()
+        self.finished = True
+        return self.outcome()
+
+    def leave(self):
+        if self.state == WAITING:
+            self.state = ABANDONED
+            self.future = None
+            if self.table != cython.NULL and self.loop._owns_ring():
+                self.calls.abandon(self.sock)
+                self.loop.cancel(self)
+        elif self.state == DONE and self.result >= 0:
+            self.state = ABANDONED
+            self.drop()
+        self.state = ABANDONED
+        return 0
+
+
+class Receive:
+    """sock_recv."""
+
+    def call(self):
+        return "sock_recv"
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_RECV
+        sqe.len = self.length
+        if self.room is None:
+            sqe.flags = URING_SQE_BUFFER_SELECT
+        else:
+            sqe.addr = cython.cast(cython.size_t, PyBytes_AS_STRING(self.room))
+        return 0
+
+    def took(self, res, flags):
+        if flags & URING_CQE_F_BUFFER:
+            self.value = self.loop.take(flags >> URING_CQE_BUFFER_SHIFT, max(res, 0))
+        elif res > 0:
+            self.value = self.room[:res]
+        elif res == 0:
+            self.value = b""
+        if (res == -ENOBUFS or res == -EINTR) and self.state == WAITING:
+            self.loop.counts.starved += 1
+            self.loop.enqueue(self)
+            return 1
+        return 0
+
+    def from_leftovers(self):
+        if self.length == 0:
+            self.value = b""
+            return True
+        if not self.calls._leftovers:
+            return False
+        found = self.calls.take_leftover(self.sock, self.length)
+        if found is None:
+            return False
+        self.value, _ = found
+        return True
+
+    def drop(self):
+        return self.calls.leave_data(self.sock, self.value) if self.length else 0
+
+    def outcome(self):
+        return self.value
+
+
+class IntoBuffer:
+    """A request with memory of the caller's, which is held until the completion."""
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(cython.address(self.view))
+
+
+class ReceiveInto:
+    """sock_recv_into."""
+
+    def call(self):
+        return "sock_recv_into"
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_RECV
+        sqe.addr = cython.cast(cython.size_t, self.view.buf)
+        sqe.len = min(cython.cast(cython.size_t, self.view.len), SEND_MAX)
+        return 0
+
+    def from_leftovers(self):
+        data: bytes
+        if self.view.len == 0:
+            return True
+        if not self.calls._leftovers:
+            return False
+        found = self.calls.take_leftover(self.sock, self.view.len)
+        if found is None:
+            return False
+        data, _ = found
+        memcpy(self.view.buf, cython.cast(cython.p_char, data), len(data))
+        self.result = len(data)
+        return True
+
+    def drop(self):
+        data = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result)
+        return self.calls.leave_data(self.sock, data) if self.view.len else 0
+
+
+class SendAll:
+    """sock_sendall."""
+
+    def call(self):
+        return "sock_sendall"
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_SEND
+        sqe.addr = cython.cast(cython.size_t, self.view.buf) + self.sent
+        sqe.len = min(cython.cast(cython.size_t, self.view.len) - self.sent, SEND_MAX)
+        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        return 0
+
+    def from_leftovers(self):
+        """Tries at once, which mostly is all: then the task goes on without a turn of the loop.
+
+        Programs count on it: they close the socket, or cancel what reads from the other side, straight after.
+        """
+        size: cython.size_t = self.view.len
+        count: cython.Py_ssize_t
+        if size == 0:
+            return True
+        count = send_now(self.sock.fileno(), self.view.buf, min(size, SEND_MAX), MSG_NOSIGNAL | MSG_DONTWAIT)
+        if count > 0:
+            self.sent = count
+        return self.sent == size  # an error comes again from the ring
+
+    def took(self, res, flags):
+        if res > 0:
+            self.sent += res
+            if self.sent < cython.cast(cython.size_t, self.view.len) and self.state == WAITING:
+                self.loop.enqueue(self)
+                return 1
+        return 0
+
+    def outcome(self):
+        return None
+
+
+class Message:
+    """A request with an address."""
+
+    def lay_out(self):
+        memset(cython.address(self.header), 0, cython.sizeof(msghdr_t))
+        self.part.iov_base = self.view.buf
+        self.part.iov_len = self.view.len
+        self.header.msg_iov = cython.address(self.part)
+        self.header.msg_iovlen = 1
+        self.header.msg_name = cython.address(self.name[0])
+        return 0
+
+
+class ReceiveFrom:
+    """sock_recvfrom and sock_recvfrom_into."""
+
+    def call(self):
+        return "sock_recvfrom_into" if self.into else "sock_recvfrom"
+
+    def fill(self, sqe):
+        self.lay_out()
+        self.header.msg_namelen = 128
+        sqe.opcode = URING_OP_RECVMSG
+        sqe.addr = cython.cast(cython.size_t, cython.address(self.header))
+        sqe.len = 1
+        return 0
+
+    def from_leftovers(self):
+        if not self.calls._leftovers:
+            return False
+        data: bytes
+        found = self.calls.take_leftover(self.sock, self.view.len)
+        if found is None:
+            return False
+        data, self.value = found
+        memcpy(self.view.buf, cython.cast(cython.p_char, data), len(data))
+        self.result = len(data)
+        return True
+
+    def took(self, res, flags):
+        if res >= 0:
+            name = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.name), self.header.msg_namelen)
+            self.value = decode(name)
+        return 0
+
+    def drop(self):
+        data = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result)
+        return self.calls.leave(self.sock, (data, self.value))
+
+    def outcome(self):
+        if self.into:
+            return self.result, self.value
+        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result), self.value
+
+
+class SendTo:
+    """sock_sendto."""
+
+    def call(self):
+        return "sock_sendto"
+
+    def lay_out(self):
+        name: bytes = self.value
+        Message.lay_out(self)
+        memcpy(cython.address(self.name[0]), cython.cast(cython.p_char, name), len(name))
+        self.header.msg_namelen = len(name)
+        return 0
+
+    def from_leftovers(self):
+        """Tries at once, as SendAll does: a datagram waits for nothing, as a rule."""
+        self.lay_out()
+        count: cython.Py_ssize_t = send_message_now(
+            self.sock.fileno(), cython.address(self.header), MSG_NOSIGNAL | MSG_DONTWAIT
+        )
+        if count < 0:
+            return False  # the error comes again from the ring
+        self.result = count
+        return True
+
+    def fill(self, sqe):
+        self.lay_out()
+        sqe.opcode = URING_OP_SENDMSG
+        sqe.addr = cython.cast(cython.size_t, cython.address(self.header))
+        sqe.len = 1
+        # See datagram.py: the kernel must not be the one to try again.
+        sqe.op_flags = MSG_NOSIGNAL | MSG_DONTWAIT
+        return 0
+
+    def took(self, res, flags):
+        if res == -EAGAIN and self.state == WAITING:
+            self.loop.call_later(RETRY_SECONDS, self._again)
+            return 1
+        return 0
+
+    def _again(self):
+        if self.state == WAITING:
+            self.loop.enqueue(self)
+
+
+class Accept:
+    """sock_accept."""
+
+    def call(self):
+        return "sock_accept"
+
+    def fill(self, sqe):
+        self.name_size = 128
+        sqe.opcode = URING_OP_ACCEPT
+        sqe.addr = cython.cast(cython.size_t, cython.address(self.name[0]))
+        sqe.off = cython.cast(cython.size_t, cython.address(self.name_size))
+        sqe.op_flags = 0o2000000 | 0o4000  # SOCK_CLOEXEC, SOCK_NONBLOCK
+        return 0
+
+    def from_leftovers(self):
+        if not self.calls._leftovers:
+            return False
+        self.value = self.calls.take_leftover(self.sock, -1)
+        return self.value is not None
+
+    def drop(self):
+        if self.sock is not None and self.loop._owns_ring():
+            self.calls.leave(self.sock, self.outcome())
+        else:
+            close(self.result)
+        return 0
+
+    def took(self, res, flags):
+        if res >= 0:
+            name = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.name), min(self.name_size, 128))
+            sock = self.sock
+            connection = socket.socket(sock.family, sock.type | socket.SOCK_NONBLOCK, sock.proto, fileno=res)
+            self.value = (connection, decode(name) if len(name) > 2 else "")
+        return 0
+
+    def outcome(self):
+        return self.value
+
+
+class Connect:
+    """sock_connect, to an address that is known."""
+
+    def call(self):
+        return "sock_connect"
+
+    def error(self):
+        code: cython.int = -self.result
+        if code == ECONNREFUSED or code == ETIMEDOUT or code == EHOSTUNREACH or code == ECONNRESET:
+            if self.value is not None:
+                return OSError(code, f"Connect call failed {self.value}")
+        elif self.result == FAILED or code == EBADF:
+            return Request.error(self)
+        return OSError(code, os.strerror(code))
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_CONNECT
+        sqe.addr = cython.cast(cython.size_t, cython.cast(cython.p_char, self.name))
+        sqe.off = len(self.name)
+        return 0
+
+    def begin(self):
+        Request.begin(self)
+        # At once: programs count on it that the connection is under way when the task has made its first step.
+        self.loop._settle()
+        return 0
+
+    def outcome(self):
+        return None
+
+
+class Heir:
+    """A stream that goes on where abandoned requests for its socket left off."""
+
+    def begin(self):
+        self.state = ABANDONED
+        self.value._inherit([data for data, _ in self.calls._leftovers.pop(self.sock, ())])
+        return 0
+
+
+def _check(loop, sock):
+    """That a socket is one for these calls."""
+    if type(sock) is not socket.socket:
+        if isinstance(sock, ssl.SSLSocket):
+            raise TypeError("Socket cannot be of type SSLSocket")
+        sock.fileno()  # what is no socket at all fails here
+    if loop._debug and sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking")
+    return 0
+
+
+def _set_up(request, loop, sock):
+    """The last step: from now on the request has to be awaited."""
+    _check(loop, sock)
+    request.sock = sock
+    request.loop = request.calls = loop
+    return request
+
+
+def _hold(request, data, writable):
+    """The caller's memory, until the request is over."""
+    try:
+        PyObject_GetBuffer(data, cython.address(request.view), PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+    except BufferError:
+        if not writable:
+            raise
+        raise TypeError(f"a read-write bytes-like object is needed, not {type(data).__name__}") from None
+    request.held = True
+    return request
+
+
+def _size(size, name):
+    """How much is asked for, as a call of the socket module checks it."""
+    if size < 0:
+        raise ValueError(f"negative buffersize in {name}")
+    return size
+
+
+class SocketCalls:
+    """A loop with the ``sock_*`` calls. Each returns something to be awaited, once."""
+
+    def __cinit__(self):
+        self._leftovers = weakref.WeakKeyDictionary()
+        self._abandoned = {}
+
+    def abandon(self, sock):
+        """A request for a socket is cancelled, and may have received something all the same."""
+        self._abandoned.setdefault(sock, []).append(None)
+        return 0
+
+    def wait_for_abandoned(self, request):
+        """Whether a request has to wait until it is known what the one before, which was abandoned, has received."""
+        waiting = self._abandoned.get(request.sock)
+        if waiting is None:
+            return False
+        waiting.append(request)
+        return True
+
+    def was_abandoned(self, sock):
+        """An abandoned request has come to its end. Those that wait go on when there is no other."""
+        request: Request
+        waiting = self._abandoned.get(sock)
+        if waiting is None:
+            return 0
+        waiting.remove(None)
+        if None not in waiting:
+            del self._abandoned[sock]
+            for request in waiting:
+                if request.state == WAITING:
+                    request.begin_again()
+        return 0
+
+    def leave(self, sock, item):
+        """An abandoned request has received something all the same, which the next one gets.
+
+        That may have begun already, when nobody knew: between a task's cancel() and the task's next step.
+        """
+        request: Request
+        self._leftovers.setdefault(sock, []).append(item)
+        for op in [*self.ring.ops, *self.queue]:
+            if not isinstance(op, (Receive, ReceiveInto, ReceiveFrom, Accept)):
+                continue
+            request = op
+            if request.sock is not sock or request.state != WAITING:
+                continue
+            if request.table == cython.NULL:
+                request.begin_again()
+            elif not request.again:
+                request.again = True
+                self.cancel(request)
+        return 0
+
+    def leave_data(self, sock, data):
+        """The same of a request that did not ask where the data come from."""
+        address = None
+        if sock.type == socket.SOCK_STREAM:
+            if not data:  # the end comes again
+                return 0
+        elif sock.family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError):
+                address = sock.getpeername()
+        return self.leave(sock, (data, address))
+
+    def take_leftover(self, sock, limit):
+        """What an abandoned request for the socket left: (data, address), or a connection when the limit is -1.
+
+        What is more than the limit of a stream comes next, and of a message is lost, as always.
+        """
+        items = self._leftovers.get(sock)
+        if not items:
+            return None
+        item = items.pop(0)
+        if limit >= 0 and len(item[0]) > limit:
+            data, address = item
+            item = (data[:limit], address)
+            if sock.type == socket.SOCK_STREAM:
+                items.insert(0, (data[limit:], address))
+        if not items:
+            del self._leftovers[sock]
+        return item
+
+    def sock_recv(self, sock, nbytes):
+        """Receives up to so many bytes (``loop.sock_recv``): of a stream about 64 KiB at a time, or a whole message."""
+        request: Receive = Receive.__new__(Receive)
+        request.length = min(_size(nbytes, "recv"), 0x7FFFFFFF)
+        if request.length > self.buffers.buffer_size and sock.type != socket.SOCK_STREAM:
+            # What of a message does not fit would be lost.
+            request.room = PyBytes_FromStringAndSize(cython.NULL, request.length)
+        return _set_up(request, self, sock)
+
+    def sock_recv_into(self, sock, buf):
+        """Receives into a buffer; how many bytes (``loop.sock_recv_into``)."""
+        return _set_up(_hold(ReceiveInto.__new__(ReceiveInto), buf, True), self, sock)
+
+    def sock_sendall(self, sock, data):
+        """Sends all bytes (``loop.sock_sendall``). They must not change until then."""
+        return _set_up(_hold(SendAll.__new__(SendAll), data, False), self, sock)
+
+    def sock_recvfrom(self, sock, bufsize):
+        """Receives one datagram: bytes and address (``loop.sock_recvfrom``)."""
+        request: ReceiveFrom = ReceiveFrom.__new__(ReceiveFrom)
+        request.room = bytearray(_size(bufsize, "recvfrom"))
+        if sock.family not in KNOWN:
+            _check(self, sock)
+            return self._by_module(sock, self._until_readable, "recvfrom", bufsize)
+        return _set_up(_hold(request, request.room, True), self, sock)
+
+    def sock_recvfrom_into(self, sock, buf, nbytes=0):
+        """Receives one datagram into a buffer: length and address (``loop.sock_recvfrom_into``)."""
+        size: cython.Py_ssize_t = _size(nbytes, "recvfrom_into")
+        request: ReceiveFrom = ReceiveFrom.__new__(ReceiveFrom)
+        request.into = True
+        _hold(request, buf, True)
+        if size > request.view.len:
+            raise ValueError("nbytes is greater than the length of the buffer")
+        if sock.family not in KNOWN:
+            _check(self, sock)
+            return self._by_module(sock, self._until_readable, "recvfrom_into", buf, size)
+        if size:
+            request.view.len = size
+        return _set_up(request, self, sock)
+
+    def sock_sendto(self, sock, data, address):
+        """Sends one datagram; how many bytes (``loop.sock_sendto``). A host's name is looked up there and then."""
+        request: SendTo = SendTo.__new__(SendTo)
+        request.value = encode_for(sock.family, address)
+        if request.value is None:
+            _check(self, sock)
+            return self._by_module(sock, self._until_writable, "sendto", data, address)
+        return _set_up(_hold(request, data, False), self, sock)
+
+    def sock_accept(self, sock):
+        """Accepts a connection: a socket and the other side's address (``loop.sock_accept``)."""
+        request: Accept = Accept.__new__(Accept)
+        request.marks = MARK_DESCRIPTOR
+        return _set_up(request, self, sock)
+
+
+def bequeath(loop, sock, stream):
+    """A transport has the socket now: it gets what abandoned requests left, at once or when that is known."""
+    heir: Heir
+    calls: SocketCalls = loop
+    if not calls._leftovers and not calls._abandoned:
+        return
+    heir = Heir.__new__(Heir)
+    heir.calls = calls
+    heir.sock = sock
+    heir.value = stream
+    heir.state = WAITING
+    if calls.wait_for_abandoned(heir):
+        stream._expect()
+    else:
+        heir.begin()
+
+
+def connect(loop, sock, name, address):
+    """Connects a socket to an address, which is given as the kernel wants it, too."""
+    request: Connect = Connect.__new__(Connect)
+    request.name = name
+    request.value = None if sock.family == socket.AF_UNIX else address
+    return _set_up(request, loop, sock)

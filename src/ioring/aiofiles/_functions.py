@@ -1,0 +1,20 @@
+"""Where the functions of os.py and ospath.py come from: the one place that says so."""
+
+import inspect
+
+from ioring import os as functions
+from ioring.aiofiles.base import adopt, wrap
+
+
+def of_os(name):
+    """A function of the os module, as a coroutine function."""
+    return _asynchronous(getattr(functions, name))
+
+
+def of_path(name):
+    """The same of os.path."""
+    return _asynchronous(getattr(functions.path, name))
+
+
+def _asynchronous(function):
+    return adopt(function) if inspect.iscoroutinefunction(function) else wrap(function)

@@ -1,0 +1,51 @@
+"""Binary files by aiofiles' names."""
+
+from ioring._core.bufferedfile import BufferedFile
+from ioring._core.rawfile import RawFile
+from ioring.aiofiles.base import AsyncBase, in_executor
+from ioring.standard import Standard
+
+METHODS = (
+    "close",
+    "flush",
+    "isatty",
+    "read",
+    "readinto",
+    "readline",
+    "readlines",
+    "seek",
+    "seekable",
+    "tell",
+    "truncate",
+    "writable",
+    "write",
+    "writelines",
+)
+
+
+class AsyncBufferedIOBase(BufferedFile):
+    """A binary file that is only written to (``ioring.open``)."""
+
+    @property
+    def _file(self):
+        return self
+
+
+class AsyncBufferedReader(AsyncBufferedIOBase):
+    """A binary file that is read, or read and written (``ioring.open``)."""
+
+
+class AsyncFileIO(RawFile):
+    """A binary file without buffers (``ioring.open``)."""
+
+    @property
+    def _file(self):
+        return self
+
+
+@in_executor(*METHODS, "read1", "readinto1", "peek", "readall")
+class AsyncWrappedBinary(AsyncBase):
+    """A blocking binary file, by the executor."""
+
+
+AsyncIndirectBufferedIOBase = AsyncIndirectBufferedReader = AsyncIndirectFileIO = Standard

@@ -1,0 +1,35 @@
+"""Text files by aiofiles' names."""
+
+from ioring._core.text import TextFile
+from ioring.aiofiles.base import AsyncBase, in_executor
+from ioring.standard import Standard
+
+
+class AsyncTextIOWrapper(TextFile):
+    """A text file (``ioring.open``)."""
+
+    @property
+    def _file(self):
+        return self
+
+
+@in_executor(
+    "close",
+    "flush",
+    "isatty",
+    "read",
+    "readline",
+    "readlines",
+    "seek",
+    "seekable",
+    "tell",
+    "truncate",
+    "writable",
+    "write",
+    "writelines",
+)
+class AsyncWrappedText(AsyncBase):
+    """A blocking text file, by the executor."""
+
+
+AsyncTextIndirectIOWrapper = Standard

@@ -1,0 +1,55 @@
+"""``ioring serve``: the HTTP server."""
+
+import dataclasses
+import signal
+import sys
+
+import click
+
+from ioring._core.errors import RingUnavailable
+from ioring.http.configuration import Configuration, ConfigurationError
+from ioring.http.supervisor import run_configuration
+
+
+def options(command):
+    """The command with an option for each of the configuration's fields."""
+    for field in reversed(dataclasses.fields(Configuration)):
+        if field.metadata:
+            command = option_of(field)(command)
+    return command
+
+
+def option_of(field):
+    metadata = field.metadata
+    name = field.name.replace("_", "-")
+    shown = field.default not in ("", (), -1, False)
+    if metadata["flag"]:
+        names = f"--{name}/--no-{name}" if field.default else f"--{name}"
+        return click.option(names, field.name, default=None, is_flag=True, help=metadata["help"])
+    kind = metadata["kind"]
+    if metadata["several"]:
+        return click.option(
+            f"--{name}", field.name, default=None, multiple=True, metavar=metadata["metavar"], help=metadata["help"]
+        )
+    if metadata["choices"]:
+        kind = click.Choice([choice for choice in metadata["choices"] if choice])
+    help = f"{metadata['help']}  [default: {field.default}]" if shown else metadata["help"]
+    return click.option(f"--{name}", field.name, default=None, type=kind, metavar=metadata["metavar"], help=help)
+
+
+@click.command()
+@click.argument("app", required=False)
+@options
+def serve(app, **given):
+    """Serve an application or a folder over HTTP.
+
+    APP is module:name of an ASGI or WSGI application, or a folder. Without it there is a start page. Each option is
+    also a variable: --limit-body is IORING_LIMIT_BODY.
+    """
+    given = {name: value for name, value in given.items() if value not in (None, ())}
+    try:
+        run_configuration(Configuration.from_environment({"target": app, **given}))
+    except (ConfigurationError, RingUnavailable) as error:
+        sys.exit(f"ioring serve: {getattr(error, 'strerror', None) or error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # while the application was imported: as a shell says it

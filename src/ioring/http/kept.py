@@ -1,0 +1,111 @@
+"""Large files that stay open for who asks for them next: those of all folders that one loop serves.
+
+A file is known by the answer that has it, so it is closed by forgetting that answer, as soon as it is sent nowhere.
+"""
+
+import errno
+import resource
+import weakref
+
+KEPT_MAX = 256
+SHARE = 4
+"""So many descriptors are kept, and no more than one in so many of those that the process may have. Beyond, those that
+were opened first are closed, and all of them when there are none left."""
+
+SWEEP_S = 2.0
+"""Files that nobody asked for in this time are closed."""
+
+_of_loops = weakref.WeakKeyDictionary()
+
+
+class Kept:
+    """What one loop keeps open.
+
+    Parameters:
+        maximum: how many descriptors.
+    """
+
+    def __init__(self, maximum):
+        self.maximum = maximum
+        self.count = 0
+        self._held = {}  # how many by (a weak reference to the Files, path), in the order in which they were opened
+        self._sweeping = False
+
+    def put(self, loop, files, path, count):
+        """The answer for a path has so many open files now."""
+        owner = weakref.ref(files)
+        self._take(owner, path)
+        if count:
+            self._held[owner, path] = count
+            self.count += count
+        while self.count > self.maximum:
+            self._close(*next(iter(self._held)))
+        if self._held and not self._sweeping:
+            self._sweeping = True
+            loop.call_later(SWEEP_S, self._sweep, loop)
+
+    def forget(self, files):
+        """Somebody has closed all of theirs."""
+        for owner, path in list(self._held):
+            if owner() is files:
+                self._take(owner, path)
+
+    def give_up(self):
+        """Closes all. Whether there were any."""
+        if not self._held:
+            return False
+        for owner, path in list(self._held):
+            self._close(owner, path)
+        return True
+
+    def _take(self, owner, path):
+        self.count -= self._held.pop((owner, path), 0)
+
+    def _close(self, owner, path):
+        self._take(owner, path)
+        files = owner()
+        if files is not None:
+            files.answers.drop(path)
+
+    def _sweep(self, loop):
+        """Closes files that nobody wants any more."""
+        self._sweeping = False
+        for owner, path in list(self._held):
+            files = owner()
+            answer = None if files is None else files.answers.get(path)
+            if answer is not None and answer.used:
+                answer.used = False
+            else:
+                self._close(owner, path)
+        if self._held:
+            self._sweeping = True
+            loop.call_later(SWEEP_S, self._sweep, loop)
+
+
+def kept_of(loop):
+    """The ``Kept`` of a loop."""
+    kept = _of_loops.get(loop)
+    if kept is None:
+        # It has no reference to the loop, which ends with the last of others.
+        kept = _of_loops[loop] = Kept(share_of_limit())
+    return kept
+
+
+def share_of_limit():
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return KEPT_MAX if limit == resource.RLIM_INFINITY else min(KEPT_MAX, limit // SHARE)
+
+
+def given_up(loop, error):
+    """Whether descriptors have run out, and some were kept, which are closed now: what failed may be tried again."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and kept_of(loop).give_up()
+
+
+def with_room(loop, function, *arguments):
+    """Calls what needs a descriptor, and again when there was none and some could be closed."""
+    try:
+        return function(*arguments)
+    except OSError as error:
+        if not given_up(loop, error):
+            raise
+    return function(*arguments)

@@ -1,0 +1,195 @@
+"""What the server prints: a line for each request, and what it has to say itself; plain, or one JSON object a line.
+
+Lines of requests are gathered and leave together, at the latest FLUSH_S later. Each write is of whole lines, and into
+a pipe of no more than the kernel writes in one piece, so that lines of several workers do not mix.
+"""
+
+import json
+import os
+import re
+import select
+import stat
+import sys
+import time
+import traceback
+
+FLUSH_S = 0.005
+HELD_MAX = 1 << 16
+"""So many characters of lines wait at most."""
+
+PIPE_BUF = 4096
+STALLED_S = 1.0
+"""So long a terminal or pipe that takes nothing is waited for; then lines are dropped."""
+
+LEVELS = {"info": 20, "warning": 30, "error": 40}
+LOST_STATUS = 499
+"""The status of a request whose client was gone before there was one; nginx says it like this."""
+
+UNSAFE = re.compile(r"""[^!#-\[\]-~]""")
+
+
+class Log:
+    """Where lines go.
+
+    Parameters:
+        form: "plain" or "json".
+        level: "info", "warning" or "error": what is less serious is not printed. Requests are "info".
+        proxies: ``Proxies``, for the addresses of clients behind them; or None.
+        output, errors: descriptors; requests and "info" go to the first, the rest to the second.
+    """
+
+    def __init__(self, form="plain", level="info", proxies=None, output=1, errors=2):
+        self.form = form
+        self.threshold = LEVELS[level]
+        self.proxies = proxies
+        self.output = output
+        self.errors = errors
+        self.loop = None
+        self._lines = []
+        self._held = 0
+        self._second = -1
+        self._time = ""
+        self._deaf = set()  # descriptors that nobody reads any more
+
+    @property
+    def accesses(self):
+        """The function for requests (``service.access``); None when they are not printed."""
+        if self.threshold > LEVELS["info"]:
+            return None
+        return self.access_json if self.form == "json" else self.access_plain
+
+    def access_plain(self, exchange):
+        self._add(
+            f"{self._who(exchange)} - "
+            f'"{exchange.method} {escaped(exchange.target)} HTTP/1.{1 if exchange.http11 else 0}" '
+            f"{exchange.status or LOST_STATUS}\n"
+        )
+
+    def access_json(self, exchange):
+        client = json.dumps(self._who(exchange))
+        now = time.time()
+        took = (self.loop.time() - exchange.began) * 1000 if self.loop is not None else 0
+        self._add(
+            f'{{"time":"{self._stamp(now)}","client":{client},"method":"{exchange.method}",'
+            f'"path":{json.dumps(exchange.target.decode("latin-1"))},"status":{exchange.status or LOST_STATUS},'
+            f'"bytes":{exchange.sent},"duration_ms":{took:.3f}}}\n'
+        )
+
+    def _who(self, exchange):
+        """The client. What a proxy says it is has \\xNN for what could be taken for something else in a line."""
+        connection = exchange.connection
+        if not connection.trusted:
+            return shown(connection.client)
+        return safe(shown(self.proxies.client_of(exchange.headers, connection.client)))
+
+    def info(self, message):
+        self.tell("info", message)
+
+    def warning(self, message):
+        self.tell("warning", message)
+
+    def error(self, message, exception=None):
+        self.tell("error", message, exception)
+
+    def tell(self, level, message, exception=None):
+        """A line of the server's own, with the traceback of an exception behind it."""
+        if LEVELS[level] < self.threshold:
+            return
+        self.flush()
+        trace = "".join(traceback.format_exception(exception)) if exception is not None else ""
+        if self.form == "json":
+            entry = {"time": self._stamp(time.time()), "level": level, "message": message}
+            if trace:
+                entry["exception"] = trace
+            text = json.dumps(entry) + "\n"
+        else:
+            prefix = "ioring: " if level == "info" else f"ioring: {level}: "
+            text = f"{prefix}{one_line(message)}\n{trace}"
+        self._write(self.output if level == "info" else self.errors, text)
+
+    def flush(self):
+        """Writes what waits."""
+        lines = self._lines
+        if lines:
+            self._lines = []
+            self._held = 0
+            self._write(self.output, "".join(lines))
+
+    def _add(self, line):
+        lines = self._lines
+        lines.append(line)
+        self._held += len(line)
+        if self.loop is None or self._held > HELD_MAX:
+            self.flush()
+        elif len(lines) == 1:
+            self.loop.call_later(FLUSH_S, self.flush)
+
+    def _stamp(self, now):
+        """The time in UTC, as RFC 3339 has it."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._time}.{int((now - second) * 1000):03d}Z"
+
+    def _write(self, fd, text):
+        if fd in self._deaf:
+            return
+        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        try:
+            pieces = whole_lines(data) if len(data) > PIPE_BUF and is_pipe(fd) else [data]
+            for piece in pieces:
+                while piece:
+                    try:
+                        piece = piece[os.write(fd, piece) :]
+                    except BlockingIOError:
+                        if not select.select([], [fd], [], STALLED_S)[1]:
+                            return
+        except OSError:
+            self._deaf.add(fd)  # closed, or nobody reads: serving goes on
+
+
+def shown(client):
+    """(host, port) as text."""
+    if client is None:
+        return "unix"
+    host, port = client
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def escaped(target):
+    """A request's target, with \\xNN for what could be taken for something else in a line."""
+    return safe(target.decode("latin-1"))
+
+
+def safe(text):
+    return UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def one_line(message):
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: match[0].encode("unicode_escape").decode(), message
+    )
+
+
+def is_pipe(fd):
+    return not stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def whole_lines(data):
+    """Pieces of at most PIPE_BUF bytes that end with a line, as far as lines are so short."""
+    start, text = 0, bytes(data)
+    while start < len(text):
+        end = start + PIPE_BUF
+        if end < len(text):
+            end = text.rfind(b"\n", start, end) + 1 or text.find(b"\n", start) + 1 or len(text)
+        yield data[start:end]
+        start = end
+
+
+def log_of(configuration, proxies=None):
+    """The log that a configuration asks for."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    return Log(configuration.log_format, configuration.log_level, proxies)

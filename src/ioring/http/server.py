@@ -1,0 +1,342 @@
+"""A server in this process: listens, serves, and stops without dropping what it has begun."""
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import math
+import random
+import socket
+import sys
+import weakref
+
+from ioring._core.asgi import tasks_of
+from ioring._core.connection import Connection
+from ioring._core.service import Service
+from ioring.http.configuration import Configuration, ConfigurationError, seconds
+from ioring.http.lifespan import Lifespan
+from ioring.http.log import Log
+from ioring.http.metrics import exposition, with_metrics
+from ioring.http.proxies import Proxies
+from ioring.http.sending import send_path
+from ioring.http.startpage import StartPage
+from ioring.http.static import files_of, mounts_of
+from ioring.http.statistics import Statistics
+from ioring.http.tls import context_of, reload
+from ioring.http.wsgi import Threads
+
+TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
+HANDSHAKE_GRACE_S = 1.0
+"""So long a server that stops waits for TLS handshakes."""
+
+TOLD_GRACE_S = 0.1
+"""So long an application that is not waited for any longer has to see that its client is cut off."""
+
+CANCELLED_GRACE_S = 1.0
+"""So long it has to end when it is cancelled."""
+
+LEAVING_TURNS = 100
+"""So many turns the kernel is given to end its accepting; it takes one or two."""
+
+
+class Server:
+    """Serves one application on the running loop.
+
+    Parameters:
+        configuration: a ``Configuration``.
+        application: what ``load`` gave for it.
+        log: a ``Log``; without one, requests are not logged.
+        statistics, row: the ``Statistics`` of all workers, and the row in it that is this server's.
+    """
+
+    def __init__(self, configuration, application, log=None, statistics=None, row=None):
+        self.configuration = configuration
+        self.application = application
+        self.log = log or Log(configuration.log_format, configuration.log_level)
+        self.accesses = log.accesses if log is not None and configuration.access_log else None
+        self.own_statistics = statistics is None
+        self.statistics = Statistics() if statistics is None else statistics
+        self.row = self.statistics.take(0) if statistics is None else row
+        self.tls = context_of(configuration)
+        self.service = None
+        self.listeners = []
+        self._made = weakref.WeakSet()  # connections, those whose TLS handshake goes on included
+        self._servers = []
+        self._threads = None
+        self._stop = None
+        self._ticking = None
+        self._files = []
+        self._forced = False
+
+    async def start(self, listeners):
+        """Starts the application and accepts connections on the listening sockets."""
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._lifespan = None
+        configuration = self.configuration
+        application = self.application
+        service = self.service = self._make_service(loop)
+        if application.kind == "asgi" and configuration.lifespan != "off":
+            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
+            await self._lifespan.startup()
+            service.state = self._lifespan.state
+        self.listeners = listeners
+        for listener in listeners:
+            factory = functools.partial(self._connection, address_of_all(listener))
+            self._servers.append(
+                await loop.create_server(factory, sock=listener, backlog=configuration.backlog, ssl=self.tls)
+            )
+        self._tick()
+
+    def _connection(self, address=None):
+        connection = Connection(self.service, address)
+        if self.tls is not None:
+            self._made.add(connection)
+        return connection
+
+    def _make_service(self, loop):
+        configuration = self.configuration
+        asgi = self.application.kind == "asgi"
+        subject = self.application.subject
+        self._files, mounts = mounts_of(configuration)
+        if self.application.kind == "page":
+            subject = StartPage(self.statistics, self.publish)
+        elif self.application.kind == "folder":
+            files = files_of(subject, configuration)
+            self._files.append(files)
+            subject = files.answers
+        elif self.application.kind == "wsgi":
+            several = configuration.workers > 1
+            self._threads = Threads(subject, configuration.threads, loop, configuration.root_path, several)
+            subject = self._threads.gateway.begin
+        if configuration.metrics:
+            subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
+        service = Service(subject, loop, asgi=asgi)
+        if asgi:
+            service.upgrade = self._upgrade
+        service.mounts = mounts
+        service.send_file = send_path
+        service.access = self.accesses
+        service.timed = configuration.log_format == "json" and self.accesses is not None
+        self.log.loop = loop
+        proxies = Proxies(configuration.forwarded_allow_ips)
+        if proxies:
+            self.log.proxies = proxies
+            service.proxy = proxies.apply
+            service.trusts = proxies.trusts
+        if configuration.limit_max_requests:
+            service.requests_max = configuration.limit_max_requests
+            service.requests_max += random.randint(0, configuration.limit_max_requests_jitter)
+            service.exhausted = self.exhausted
+        service.trouble = self._trouble
+        service.root_path = configuration.root_path
+        service.head_max = configuration.limit_head or sys.maxsize
+        service.body_max = configuration.limit_body
+        service.concurrency_max = configuration.limit_concurrency
+        service.head_timeout = seconds(configuration.timeout_head)
+        service.body_timeout = seconds(configuration.timeout_body)
+        service.idle_timeout = seconds(configuration.timeout_keep_alive)
+        service.write_timeout = seconds(configuration.timeout_write)
+        service.server_header = configuration.server_header
+        service.date_header = configuration.date_header
+        service.set_date()
+        return service
+
+    def _upgrade(self, *request):
+        """A request for a WebSocket. What speaks with those is loaded for the first: most servers never need it."""
+        from ioring.http.websocket import WebSocket
+
+        WebSocket(*request, self.configuration)
+
+    def _tick(self):
+        service = self.service
+        service.tick()
+        self.publish()
+        shortest = min(service.head_timeout, service.body_timeout, service.idle_timeout, service.write_timeout)
+        self._ticking = asyncio.get_running_loop().call_later(min(TICK_S, shortest / 4), self._tick)
+
+    def publish(self):
+        """Writes what was done so far where other workers see it."""
+        self.statistics.publish(self.row, self.service)
+
+    def _exposition(self):
+        self.publish()
+        return exposition(self.statistics)
+
+    def exhausted(self):
+        """There were as many requests as one worker is to have."""
+        self.log.info(f"stops: {self.service.requests_max} requests were worked on (limit_max_requests)")
+        self.stop()
+
+    def reload(self):
+        """Reads the certificates again."""
+        if self.tls is None:
+            self.log.info("SIGHUP: there is nothing to be read again")
+            return
+        try:
+            reload(self.tls, self.configuration)
+        except ConfigurationError as error:
+            self.log.error(f"the certificates stay what they were: {error}")
+        else:
+            self.log.info("certificates were read again")
+
+    def stop(self):
+        """Begins to stop; a second call does not wait for requests any more."""
+        self._forced = self._stop.is_set()
+        self._stop.set()
+        if self._forced:
+            for connection in list(self.service.connections):
+                connection.abandon()
+            if self._threads is not None:
+                self._threads.abandon()
+
+    async def serve(self):
+        """Returns when the server was told to stop and has."""
+        await self._stop.wait()
+        service = self.service
+        await self._leave()
+        for server in self._servers:
+            server.close()
+        service.stopping = True
+        for connection in list(service.connections):
+            connection.stop()
+        handshakes = asyncio.get_running_loop().time() + HANDSHAKE_GRACE_S
+        deadline = asyncio.get_running_loop().time() + seconds(self.configuration.timeout_graceful_shutdown)
+        while not self._forced:
+            if (
+                not service.connections
+                and (len(self._made) == 0 or asyncio.get_running_loop().time() > handshakes)
+                and not tasks_of(service)
+            ):
+                break
+            if asyncio.get_running_loop().time() > deadline:
+                if service.connections:
+                    self._log(f"{len(service.connections)} connections are cut off: they took too long", None)
+                for connection in list(service.connections):
+                    connection.abandon()
+                break
+            await asyncio.sleep(0.02)
+        await self._end_tasks()
+        if self._threads is not None:
+            left = max(deadline - asyncio.get_running_loop().time(), 0.1)
+            if not await self._threads.close(None if math.isinf(left) else left):
+                self._log("some threads are left behind: the application took too long", None)
+        self._ticking.cancel()
+        for files in self._files:
+            files.close()
+        if self._lifespan is not None:
+            await self._shut_down()
+        for server in self._servers:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), 5)
+
+        self.close()
+
+    async def _end_tasks(self):
+        """Applications that still work on requests end before what they use is put away."""
+        tasks = tasks_of(self.service)
+        tasks += [each.task for each in self.service.connections if getattr(each, "task", None)]  # of WebSockets
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=TOLD_GRACE_S)
+        if tasks:
+            if not self._forced:
+                self._log(f"the application took too long for {len(tasks)} requests: they are cancelled", None)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CANCELLED_GRACE_S)
+
+    def close(self):
+        """What is told leaves; nothing more is counted."""
+        self.log.flush()
+        if self.service is not None:
+            self.publish()
+        if self.own_statistics:
+            self.statistics.close()
+
+    async def _leave(self):
+        """Accepts no more, without closing what was accepted already."""
+        loop = asyncio.get_running_loop()
+        leave = getattr(loop, "_leave_serving", None)
+        for _ in range(LEAVING_TURNS):
+            if leave is None:
+                for listener in self.listeners:
+                    loop.remove_reader(listener)
+            else:
+                under_way = [listener for listener in self.listeners if not leave(listener)]  # all are asked
+                if not under_way:
+                    break
+            await asyncio.sleep(0)
+        # The kernel wakes one of those that wait for a connection, and that may have been this server in the moment
+        # in which it did not wait any more: nobody else knows of what is in the queue now.
+        late = []
+        for listener in self.listeners:
+            for _ in range(self.configuration.backlog):
+                try:
+                    accepted, _ = listener.accept()
+                except OSError:
+                    break
+                late.append(asyncio.ensure_future(self._take(accepted)))
+        if late:
+            await asyncio.wait(late, timeout=HANDSHAKE_GRACE_S)
+
+    async def _take(self, accepted):
+        """A connection that was accepted here."""
+        accepted.setblocking(False)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, accepted, ssl=self.tls)
+        except OSError:  # of TLS, too
+            accepted.close()
+
+    async def _shut_down(self):
+        """The application puts everything away; a second stop() does not wait for that either."""
+        task = asyncio.ensure_future(self._lifespan.shutdown())
+        while not task.done():
+            await asyncio.wait([task], timeout=0.1)
+            if self._forced:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                return
+        task.result()
+
+    # What is to be told.
+
+    def _trouble(self, who, message, exception):
+        """Something went wrong with a connection or an exchange."""
+        connection = getattr(who, "connection", who)
+        client = getattr(who if connection is None else connection, "client", None)
+        where = f"{client[0]}:{client[1]} " if client else ""
+        request = f"{who.method} {who.target.decode('latin-1')}: " if hasattr(who, "target") else ""
+        self._log(f"{where}{request}{message}", exception)
+
+    def _log(self, message, exception):
+        if exception is None:
+            self.log.warning(message)
+        else:
+            self.log.error(message, exception)
+
+
+def address_of_all(listener):
+    """The address that all connections of a listening socket have on this side; None when they have several."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    host, port, *_ = listener.getsockname()
+    return None if ipaddress.ip_address(host.partition("%")[0]).is_unspecified else (host, port)
+
+
+def serve(target=None, **options):
+    """Serves an application until Ctrl-C or SIGTERM: what ``ioring serve`` does. For the main thread.
+
+    Parameters:
+        target: an ASGI or a WSGI application, its name as ``"module:name"``, or a folder's path; ``None``: a page
+            about the server.
+        options: as the command has them, ``--limit-body`` being ``limit_body``: see ``Configuration``.
+
+    Raises:
+        ConfigurationError: an option, the application or the address is none.
+        RingUnavailable: no ring can be had here, and there is no ``fallback``.
+        RuntimeError: this is not the main thread, or a loop is running in it.
+    """
+    from ioring.http.supervisor import run_configuration
+
+    run_configuration(Configuration.of_program(target, options))

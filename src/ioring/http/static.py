@@ -1,0 +1,448 @@
+"""Files over HTTP: as a server's application, below a prefix beside another one, and as an ASGI application."""
+
+import asyncio
+import functools
+import http
+import os
+import urllib.parse
+
+from ioring._core.answers import Answer, Answers, Mounts
+from ioring._core.asgi import EXTENSIONS, AsgiExchange
+from ioring.http.configuration import ConfigurationError
+from ioring.http.folder import Folder, Found, Page, Redirect
+from ioring.http.kept import given_up, kept_of
+from ioring.http.selection import Headers, coding_of, precondition, ranges_of
+from ioring.http.sending import Sending
+
+VALID_S = 1.0
+"""For so long a file is taken to be what it was."""
+
+COUNT_MAX = 4096
+HELD_MAX = 32 << 20
+"""So many files, and bytes of them, are remembered; the rest is looked for each time."""
+
+LITERAL = "!$&'()*+,/:;=@[\\]|"
+"""What browsers leave as it is in a path, besides letters, digits and what `quote` always does."""
+
+PIECE = 1 << 18
+"""Bytes in a message to another server."""
+
+
+class Reply:
+    """What is answered: ``parts`` are bytes, and pairs of offset and size of the file; ``size`` is all of it."""
+
+    def __init__(self, status, headers, parts, size, file=None):
+        self.status = status
+        self.headers = [*headers, (b"content-length", b"%d" % size)] if status not in (304,) else headers
+        self.parts = parts
+        self.size = size
+        self.file = file
+
+
+def plain(status, headers=()):
+    """A reply with the name of its status."""
+    body = f"{http.HTTPStatus(status).phrase}\n".encode()
+    return Reply(status, [(b"content-type", b"text/plain; charset=utf-8"), *headers], [body], len(body))
+
+
+class Files:
+    """Answers requests for the files of a folder.
+
+    Parameters:
+        folder: a ``Folder``.
+        prefix: the part of each path before the folder's, such as ``"/static"``.
+        root_path: what a proxy has taken off all paths.
+    """
+
+    def __init__(self, folder, prefix="", root_path=""):
+        self.folder = folder
+        self.prefix = prefix.encode()
+        self.before = root_path.encode() + self.prefix
+        self.answers = Answers(self.answer, COUNT_MAX, HELD_MAX)
+        self._kept = None  # where those are known that are open
+        self._root_checked = 0.0
+
+    def close(self):
+        """Closes what is open."""
+        self._clear()
+        self.folder.close()
+
+    def _clear(self):
+        self.answers.clear()
+        if self._kept is not None:
+            self._kept.forget(self)
+
+    # Requests to our server.
+
+    def answer(self, exchange, raw):
+        """Answers a request for which nothing is ready; ``raw`` is its path, as it came."""
+        path = raw
+        if not path.startswith(b"/"):
+            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+        path = urllib.parse.unquote_to_bytes(path[len(self.prefix) :])
+        query = exchange.target[len(raw) :]
+        reply = functools.partial(self._reply_to, exchange, self.before + path, query)
+        try:
+            self.look_up(exchange.service.loop, exchange.method, self.prefix + spelled(path), path, reply)
+        except Exception as error:
+            self.failed(exchange, error)
+
+    def _reply_to(self, exchange, path, query, found, answer, error):
+        """Sends what was found."""
+        if exchange.finished:
+            return
+        try:
+            if error is not None:
+                raise error
+            reply = self.reply(exchange.method, exchange.headers, found, answer, path, query)
+            exchange.start(reply.status, reply.headers)
+            if reply.file is None or exchange.method == "HEAD":
+                exchange.write(b"" if exchange.method == "HEAD" else b"".join(reply.parts))
+            else:
+                Sending(exchange, reply.file, reply.parts).start()
+        except Exception as error:
+            self.failed(exchange, error)
+
+    def failed(self, exchange, error):
+        """Answers that there is an error; a response that has begun is cut off."""
+        if exchange.finished:
+            return
+        if exchange.service.trouble is not None:
+            exchange.service.trouble(exchange, f"the file cannot be sent: {error}", told(error))
+        exchange.refuse(503 if isinstance(error, OSError) else 500)
+
+    # Finding.
+
+    def look_up(self, loop, method, key, path, then):
+        """Calls ``then`` with what is found, its Answer and an exception, at once if that needs no disk."""
+        if method not in ("GET", "HEAD"):
+            return then(None, None, None)
+        now = loop.time()
+        if now > self._root_checked + VALID_S:
+            self._root_checked = now
+            if self.folder.moved():
+                self._clear()
+        answer = self.answers.get(key)
+        known = None
+        if answer is not None:
+            answer.used = True
+            known = answer.found
+            if now < answer.valid_until:
+                return then(known, answer, None)
+        return self._look_at(loop, key, path, known, then)
+
+    def _look_at(self, loop, key, path, known, then, again=True):
+        try:
+            found = self.look(known, path, True)
+        except BlockingIOError:
+            future = loop.run_in_executor(None, self.look, known, path, False)
+            future.add_done_callback(functools.partial(self._looked, loop, key, path, known, then, again))
+            return None
+        except OSError as error:
+            if not again or not given_up(loop, error):
+                raise
+        else:
+            return then(found, self.remember(loop, key, found), None)
+        return self._look_at(loop, key, path, known, then, False)  # what was opened half is closed by now
+
+    def _looked(self, loop, key, path, known, then, again, future):
+        if future.cancelled():
+            return None
+        error = future.exception()
+        answer = found = None
+        try:
+            if error is None:
+                found = future.result()
+                answer = self.remember(loop, key, found)
+            elif again and given_up(loop, error):
+                error.__traceback__ = None  # it holds what was opened half
+                return self._look_at(loop, key, path, known, then, False)
+        except Exception as raised:
+            error = raised
+        return then(found, answer, error)
+
+    def look(self, known, path, cached):
+        if known is not None and self.folder.unchanged(known, cached):
+            return known
+        return self.folder.find(path, cached)
+
+    def remember(self, loop, key, found):
+        """Makes an answer that is ready, or renews the one that is there."""
+        answer = self.answers.get(key)
+        if not isinstance(found, Found):
+            if answer is not None:
+                self.answers.drop(key)
+                self._keep(loop, key, 0)
+            return None
+        if answer is not None and answer.found is found:
+            answer.valid_until = loop.time() + VALID_S
+            return answer
+        # A part is counted twice: small bodies are kept with their heads, too.
+        until = loop.time() + VALID_S
+        if found.others:
+            size = 0
+            for variant in found.variants():
+                if variant.content is not None:
+                    # Without what it is made from, which holds it: files are closed with the last reference.
+                    content = variant.content
+                    variant.answer = Answer(None, head_of(variant), content, 0.0, 2 * len(content))
+                    size += variant.answer.size
+            answer = Answer(found, None, None, until, size, {})
+        elif found.plain.content is not None:
+            content = found.plain.content
+            answer = Answer(found, head_of(found.plain), content, until, 2 * len(content))
+        else:
+            answer = Answer(found, None, None, until, 0)
+        self.answers.put(key, answer)
+        self._keep(loop, key, sum(variant.file is not None for variant in found.variants()))
+        return answer
+
+    def _keep(self, loop, key, count):
+        """The answer has so many open files."""
+        if count:
+            self._kept = kept_of(loop)
+        if self._kept is not None:
+            self._kept.put(loop, self, key, count)
+
+    # Replies.
+
+    def reply(self, method, headers, found, answer, path, query):
+        """The Reply to a request.
+
+        Parameters:
+            headers: pairs of bytes, the names in lower case.
+            found: what ``look_up`` gave, and its answer.
+            path: all of the request's, decoded; and its query with the question mark, or nothing.
+        """
+        if method not in ("GET", "HEAD"):
+            return plain(405, [(b"allow", b"GET, HEAD")])
+        if found is None:
+            return plain(404)
+        if isinstance(found, Redirect):
+            location = urllib.parse.quote(path).encode() + b"/" + query
+            return plain(308, [(b"location", location)])
+        if isinstance(found, Page):
+            kind = (b"content-type", b"text/html; charset=utf-8")
+            return Reply(200, [kind, (b"cache-control", b"no-cache")], [found.body], len(found.body))
+        headers = Headers(headers)
+        variant = found.plain
+        if found.others:
+            accepted = headers.get(b"accept-encoding")
+            coding = coding_of(accepted, found.others)
+            variant = found.others.get(coding, variant)
+            if variant.answer is not None and answer is not None and answer.choices is not None:
+                self.answers.remember(answer, accepted, variant.answer)
+        return reply_of(variant, method, headers)
+
+
+def spelled(path):
+    """The one spelling of a decoded path that answers are remembered by: what browsers send.
+
+    Decoding it gives the path, so a request that is spelled like it means nothing else. Who spells a path otherwise is
+    answered from the same entry, though not at once.
+    """
+    return urllib.parse.quote_from_bytes(path, LITERAL).encode()
+
+
+def reply_of(variant, method, headers):
+    status = precondition(headers, variant.etag, variant.modified)
+    if status == 412:
+        return plain(412)
+    if status == 304:
+        # What describes the body is not repeated.
+        kept = [pair for pair in variant.headers if not pair[0].startswith((b"content-", b"accept-"))]
+        return Reply(304, kept, [], 0)
+    size = variant.size
+    wanted = ranges_of(headers, variant.etag, variant.modified, size) if method == "GET" else None
+    if wanted is None:
+        return Reply(200, variant.headers, *body_of(variant, [(0, size)]))
+    if not wanted:
+        return plain(416, [(b"content-range", b"bytes */%d" % size)])
+    if len(wanted) == 1:
+        [(offset, count)] = wanted
+        given = (b"content-range", b"bytes %d-%d/%d" % (offset, offset + count - 1, size))
+        return Reply(206, [*variant.headers, given], *body_of(variant, wanted))
+    boundary = os.urandom(12).hex().encode()
+    kind = dict(variant.headers)[b"content-type"]
+    parts = []
+    for offset, count in wanted:
+        parts.append(
+            b"--%b\r\ncontent-type: %b\r\ncontent-range: bytes %d-%d/%d\r\n\r\n"
+            % (boundary, kind, offset, offset + count - 1, size)
+        )
+        parts.append((offset, count))
+        parts.append(b"\r\n")
+    parts.append(b"--%b--\r\n" % boundary)
+    rest = [pair for pair in variant.headers if pair[0] != b"content-type"]
+    kind = (b"content-type", b"multipart/byteranges; boundary=" + boundary)
+    return Reply(206, [kind, *rest], *body_of(variant, parts))
+
+
+def body_of(variant, parts):
+    """The parts, their size, and the file that they are of; of a file in memory they are bytes."""
+    if variant.content is not None:
+        content = variant.content
+        parts = [part if isinstance(part, bytes) else content[part[0] : part[0] + part[1]] for part in parts]
+    size = sum(len(part) if isinstance(part, bytes) else part[1] for part in parts)
+    return parts, size, variant.file
+
+
+def head_of(variant):
+    """The head of the whole of it, without what changes from response to response."""
+    lines = [b"HTTP/1.1 200 OK\r\n"]
+    lines += [b"%b: %b\r\n" % pair for pair in variant.headers]
+    lines.append(b"content-length: %d\r\n" % variant.size)
+    return b"".join(lines)
+
+
+def told(error):
+    """The exception to show: what the system says is said by its message."""
+    return None if isinstance(error, OSError) else error
+
+
+class StaticFiles:
+    """An ASGI application: the files of a folder.
+
+    On ``ioring serve`` files go from the page cache to the client without passing through Python; other servers are
+    given them piece by piece. Nothing outside of the folder can be reached, also not by symbolic links.
+
+    Parameters:
+        folder: its path.
+        listing: whether folders without index.html are shown.
+        cache_max_age: seconds for which clients may keep what they got (``cache-control``), 0: they have to ask each
+            time; None: nothing is said of it.
+        hidden: whether files and folders are served whose names begin with a dot; ``.well-known`` always is.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: ``cache_max_age`` is negative.
+    """
+
+    def __init__(self, folder, *, listing=False, cache_max_age=None, hidden=False):
+        if cache_max_age is not None and cache_max_age < 0:
+            raise ValueError(f"cache_max_age: {cache_max_age} is negative")
+        self._files = Files(Folder(folder, listing, cache_max_age, hidden))
+
+    async def __call__(self, scope, receive, send):
+        kind = scope["type"]
+        if kind == "lifespan":
+            return await self._live(receive, send)
+        if kind == "websocket":
+            await receive()
+            return await send({"type": "websocket.close", "code": 1000})
+        if kind != "http":
+            raise RuntimeError(f"StaticFiles answers HTTP, not {kind!r}")
+        files = self._files
+        loop = asyncio.get_running_loop()
+        root, path = scope.get("root_path", ""), scope["path"]
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+            path = path[len(root) :]
+        path = _bytes_of(path, scope.get("raw_path"))
+        exchange = getattr(send, "__self__", None)
+        if not isinstance(exchange, AsgiExchange):
+            return await _send(await self._reply(loop, scope, root, path), scope, send)
+        try:
+            reply = await self._reply(loop, scope, root, path)
+            if exchange.finished:
+                return None
+            exchange.start(reply.status, reply.headers)
+            if reply.file is None or scope["method"] == "HEAD":
+                exchange.write(b"" if scope["method"] == "HEAD" else b"".join(reply.parts))
+                return None
+            over = loop.create_future()
+            Sending(exchange, reply.file, reply.parts, lambda: over.done() or over.set_result(None)).start()
+        except OSError as error:
+            return files.failed(exchange, error)
+        await over
+        return None
+
+    async def _reply(self, loop, scope, root, path):
+        future = loop.create_future()
+        self._files.look_up(loop, scope["method"], path, path, functools.partial(_tell, future))
+        found, answer = await future
+        query = scope.get("query_string", b"")
+        query = b"?" + query if query else b""
+        whole = root.encode("utf-8", "surrogateescape") + path
+        return self._files.reply(scope["method"], scope["headers"], found, answer, whole, query)
+
+    async def _live(self, receive, send):
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+def _bytes_of(path, raw):
+    """A path as it was asked for: what is not UTF-8 in it is in the raw path alone."""
+    if raw is not None and "\ufffd" in path:
+        raw = urllib.parse.unquote_to_bytes(raw)
+        raw = raw[len(raw.rsplit(b"/", path.count("/"))[0]) :]  # the path of what is mounted is the end of it
+        if raw.decode("utf-8", "replace") == path:
+            return raw
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _tell(future, found, answer, error):
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result((found, answer))
+
+
+async def _send(reply, scope, send):
+    """Sends a reply by messages."""
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    if scope["method"] == "HEAD":
+        return await send({"type": "http.response.body", "body": b""})
+    if reply.file is None:
+        return await send({"type": "http.response.body", "body": b"".join(reply.parts)})
+    if scope.get("extensions") is EXTENSIONS and reply.parts == [(0, reply.file.status.st_size)]:
+        # Our server opens it before it returns from the call, so that nobody can put another in its place.
+        return await send({"type": "http.response.pathsend", "path": f"/proc/self/fd/{reply.file.descriptor}"})
+    loop = asyncio.get_running_loop()
+    for part in reply.parts:
+        if isinstance(part, bytes):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            continue
+        offset, size = part
+        while size:
+            data = await loop.run_in_executor(None, os.pread, reply.file.descriptor, min(size, PIECE), offset)
+            if not data:
+                raise OSError(f"the file ended {size} bytes too early: it is shorter than it was")
+            offset += len(data)
+            size -= len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+    return await send({"type": "http.response.body", "body": b""})
+
+
+# What the server is told.
+
+
+def files_of(path, configuration, prefix=""):
+    """The Files of a folder, as a configuration wants them.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+    """
+    age = configuration.cache_max_age
+    try:
+        folder = Folder(path, configuration.listing, None if age < 0 else age, configuration.hidden)
+    except OSError as error:
+        what = f"mount {prefix}={path}" if prefix else path
+        raise ConfigurationError(f"{what}: {error.strerror}") from None
+    return Files(folder, prefix, configuration.root_path)
+
+
+def mounts_of(configuration):
+    """The Files of each mount, and what finds them by a request's target; None when there are none."""
+    files = {}
+    for mount in configuration.mount:
+        prefix, _, path = mount.partition("=")
+        files[prefix.rstrip("/")] = files_of(path, configuration, prefix.rstrip("/"))
+    if not files:
+        return [], None
+    longest_first = sorted(files, key=len, reverse=True)
+    return list(files.values()), Mounts([(prefix.encode(), files[prefix].answers) for prefix in longest_first])

@@ -1,0 +1,568 @@
+"""Several workers, or one that is restarted when files change: processes that are forked here and looked after.
+
+The supervisor owns the listening sockets for as long as it lives, so that a worker that is replaced leaves no gap:
+connections wait in the socket's queue, and whoever serves that socket next takes them. It has no threads and no ring,
+and does not import the application: each worker does that, so that a restart sees new code.
+"""
+
+import asyncio
+import atexit
+import collections
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+
+import ioring
+from ioring._core.errors import RingUnavailable
+from ioring.http import watcher
+from ioring.http.application import load
+from ioring.http.configuration import ConfigurationError
+from ioring.http.listeners import close_listeners, listeners_of, url_of
+from ioring.http.log import log_of
+from ioring.http.proxies import Proxies
+from ioring.http.statistics import Statistics
+from ioring.http.tls import context_of
+from ioring.http.worker import Worker, beat_interval
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+STABLE_S = 10.0
+"""A worker that lived so long did not die of what it was started with: the next is started at once."""
+
+BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""How long after a death the next worker is started, by how many died early one after the other."""
+
+FORCED_S = 1.0
+"""How long a worker that was told to stop at once has before it is killed."""
+
+RELOAD_GRACE_S = 2.0
+"""How long requests have to end when files have changed."""
+
+
+def run_configuration(configuration):
+    """Serves what a configuration says, in this process or in several, until it is told to stop.
+
+    Raises:
+        ConfigurationError: it is not possible.
+        RingUnavailable: no ring can be had here, and there is no fallback.
+        RuntimeError: this is not the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("serve() is for the main thread: it handles signals")
+    if has_loop():
+        raise RuntimeError("serve() cannot be called from a running event loop")
+    proxies = Proxies(configuration.forwarded_allow_ips)
+    log = log_of(configuration, proxies)
+    tls = context_of(configuration)
+    supervised = configuration.workers > 1 or configuration.reload or configuration.worker_timeout > 0
+    if configuration.reload:
+        watcher.check(configuration)
+    application = None if supervised and isinstance(configuration.target, str) else load(configuration)
+    listeners = listeners_of(configuration)
+    statistics = Statistics(configuration.workers)
+    name = application.name if application is not None else configuration.target
+
+    def banner():
+        count = f" with {configuration.workers} workers" if configuration.workers > 1 else ""
+        for listener in listeners[0]:
+            url = url_of(listener, "http" if tls is None else "https")
+            log.info(f"serves {name} on {url}{count} (ioring {ioring.__version__})")
+
+    try:
+        if supervised:
+            Supervisor(configuration, application, listeners, log, statistics, banner).run()
+        else:
+            Worker(configuration, application, listeners[0], log, statistics, statistics.take(0), banner).run()
+    finally:
+        close_listeners(listeners, configuration)
+        statistics.close()
+
+
+class Slot:
+    """What one of the workers is, over all its processes."""
+
+    def __init__(self, number, listeners):
+        self.number = number
+        self.listeners = listeners
+        self.child = None  # who serves
+        self.replacement = None  # who will, as soon as it can
+        self.deaths = 0  # early ones, one after the other
+        self.retry_at = None  # when the next is started
+
+
+class Child:
+    """A process."""
+
+    def __init__(self, pid, slot, row, channel):
+        self.pid = pid
+        self.slot = slot
+        self.row = row
+        self.channel = channel
+        self.began = time.monotonic()
+        self.ready = False
+        self.failure = None  # why it did not start, in words
+        self.unavailable = None  # the errno, when it was for want of a ring
+        self.stopping = False
+        self.patience = []  # [(when, signal)] for one that is stopped
+        self.received = b""
+        self.beat = 0  # its last
+        self.heard = self.began  # when that was seen
+        self.hung = False
+
+    @property
+    def name(self):
+        return f"worker {self.slot.number + 1} (process {self.pid})"
+
+
+class Supervisor:
+    """Keeps as many workers as there should be.
+
+    Parameters:
+        configuration, log, statistics: of all.
+        application: None: each worker imports it.
+        listeners: for each worker a list.
+        banner: called when all serve.
+    """
+
+    def __init__(self, configuration, application, listeners, log, statistics, banner):
+        self.configuration = configuration
+        self.application = application
+        self.listeners = listeners
+        self.log = log
+        self.statistics = statistics
+        self.banner = banner
+        self.slots = [Slot(number, each) for number, each in enumerate(listeners)]
+        self.children = {}
+        self.error = None  # what ends it
+        self.stops = 0
+        self.served = False  # all were ready once
+        self.rolling = None  # the child that a rolling restart waits for
+        self.roll = collections.deque()
+        self.watcher = None  # its process, and the pipe from it
+        self.changes = None
+        self.wakeup = None
+        self.look_at = None  # when it is seen to that all loops turn
+        if configuration.worker_timeout:
+            self.look_at = time.monotonic()
+
+    def run(self):
+        """Returns when it was told to stop and all workers have.
+
+        Raises:
+            ConfigurationError: the workers cannot start.
+        """
+        self.wakeup = socket.socketpair()
+        for end in self.wakeup:
+            end.setblocking(False)
+        handlers = {number: signal.signal(number, self._nothing) for number in SIGNALS}
+        descriptor = signal.set_wakeup_fd(self.wakeup[1].fileno(), warn_on_full_buffer=False)
+        try:
+            if self.configuration.reload:
+                self._start_watcher()
+            for slot in self.slots:
+                self._start(slot)
+            while self.children or not self.stops:
+                self._turn()
+        finally:
+            self._kill_all()
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for end in self.wakeup:
+                end.close()
+        if self.error is not None:
+            raise self.error
+
+    def _nothing(self, number, frame):
+        """What counts is the byte in the wakeup socket."""
+
+    # Waiting.
+
+    def _turn(self):
+        poll = select.poll()
+        poll.register(self.wakeup[0], select.POLLIN)
+        if self.changes is not None:
+            poll.register(self.changes, select.POLLIN)
+        channels = {}
+        for child in self.children.values():
+            if child.channel is not None:
+                poll.register(child.channel, select.POLLIN)
+                channels[child.channel.fileno()] = child
+        for fd, _ in poll.poll(self._patience()):
+            if fd == self.wakeup[0].fileno():
+                self._on_signals()
+            elif fd == self.changes:
+                self._on_changes()
+            else:
+                self._on_message(channels[fd])
+        self._on_time()
+
+    def _patience(self):
+        """Milliseconds until something has to be done; None: never."""
+        moments = [slot.retry_at for slot in self.slots if slot.retry_at is not None]
+        moments += [child.patience[0][0] for child in self.children.values() if child.patience]
+        if self.look_at is not None:
+            moments.append(self.look_at)
+        if not moments:
+            return None
+        return max(0, min(moments) - time.monotonic()) * 1000 + 1
+
+    def _on_time(self):
+        now = time.monotonic()
+        if self.look_at is not None and self.look_at <= now:
+            self._look(now)
+        for child in self.children.values():
+            while child.patience and child.patience[0][0] <= now:
+                _, number = child.patience.pop(0)
+                os.kill(child.pid, number)
+        for slot in self.slots:
+            if slot.retry_at is not None and slot.retry_at <= now:
+                slot.retry_at = None
+                if not self.stops and slot.replacement is None:
+                    self._start(slot, again=True)
+
+    def _look(self, now):
+        """Kills workers whose loop stands still."""
+        timeout = self.configuration.worker_timeout
+        # This process stood still, too, as all do on a machine that was suspended: that is no fault of the workers.
+        paused = now - self.look_at > timeout / 2
+        self.look_at = now + beat_interval(timeout)
+        for child in self.children.values():
+            beat = self.statistics.beat_of(child.row)
+            if beat != child.beat or not beat or paused:
+                child.beat, child.heard = beat, now
+            elif now - child.heard > timeout and not child.hung:
+                child.hung = True
+                self.log.error(f"{child.name} is killed: its loop has not turned for {timeout:g} s (worker_timeout)")
+                self._kill(child, signal.SIGABRT)
+                child.patience = [(now + FORCED_S, signal.SIGKILL)]
+
+    def _on_signals(self):
+        numbers = []
+        with contextlib.suppress(BlockingIOError):
+            while data := self.wakeup[0].recv(4096):
+                numbers += data
+        for number in dict.fromkeys(numbers):
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGHUP:
+                self._restart_all()
+            else:
+                for _ in range(numbers.count(number)):
+                    self._stop_all()
+
+    def _on_message(self, child):
+        """Whether there was something."""
+        if child.channel is None:
+            return False
+        try:
+            data = child.channel.recv(65536)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            child.channel.close()
+            child.channel = None
+            return False
+        *lines, child.received = (child.received + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "ready" in message:
+                self._on_ready(child)
+            elif "exhausted" in message:
+                self._on_exhausted(child)
+            else:
+                child.failure = message["failed"]
+                child.unavailable = message["errno"]
+        return True
+
+    # Workers.
+
+    def _start(self, slot, again=False):
+        """Forks a worker: the slot's, or who replaces it."""
+        row = self.statistics.take(slot.number, again)
+        here, there = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.log.flush()
+        # No signal is lost, and none for the child is taken for one for this process.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            here.close()
+            self._be_child(blocked, lambda: self._work(slot, row, there))
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        there.close()
+        here.setblocking(False)
+        child = self.children[pid] = Child(pid, slot, row, here)
+        if slot.child is None:
+            slot.child = child
+        else:
+            slot.replacement = child
+        return child
+
+    def _be_child(self, blocked, work):
+        """Never returns."""
+        code = 1
+        try:
+            atexit._clear()  # those are the parent's
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            for end in self.wakeup:
+                end.close()
+            for other in self.children.values():
+                if other.channel is not None:
+                    other.channel.close()
+            if self.changes is not None:
+                os.close(self.changes)
+            code = work() or 0
+            threading._shutdown()
+            atexit._run_exitfuncs()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if error.code is not None and not isinstance(error.code, int):
+                print(error.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _work(self, slot, row, channel):
+        """A worker's life."""
+        for each in self.listeners:
+            if each is not slot.listeners:
+                for listener in each:
+                    listener.close()
+
+        def failed(message, number=None):
+            channel.sendall(json.dumps({"failed": message, "errno": number}).encode() + b"\n")
+            return 1
+
+        try:
+            application = self.application or load(self.configuration)
+            Worker(
+                self.configuration, application, slot.listeners, self.log, self.statistics, row, channel=channel
+            ).run()
+        except ConfigurationError as error:
+            return failed(str(error))
+        except RingUnavailable as error:
+            return failed(error.strerror, error.errno)
+        return 0
+
+    def _on_ready(self, child):
+        slot = child.slot
+        child.ready = True
+        if slot.replacement is child:
+            slot.replacement = None
+            old, slot.child = slot.child, child
+            if old is not None:
+                self._stop(old)
+        if not self.served and all(slot.child is not None and slot.child.ready for slot in self.slots):
+            self.served = True
+            self.banner()
+        self._continue_roll()
+
+    def _on_exhausted(self, child):
+        """It has had its share of requests: another takes over."""
+        slot = child.slot
+        if not self.stops and slot.child is child and slot.replacement is None:
+            self.log.info(f"{child.name} is replaced: it has worked on its number of requests")
+            self._start(slot, again=True)
+
+    def _stop(self, child, *later):
+        """Tells a worker to stop; ``later``: signals for when it has not, with the seconds until then."""
+        now = time.monotonic()
+        if not child.stopping:
+            child.stopping = True
+            self._kill(child, signal.SIGTERM)
+        child.patience = [(now + delay, number) for delay, number in later]
+
+    def _kill(self, child, number):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, number)
+
+    def _stop_all(self):
+        """Ctrl-C or SIGTERM; the second time at once."""
+        self.stops += 1
+        if self.stops == 1:
+            self._stop_watcher()
+            # So that whoever connects now is refused, and does not wait for nobody.
+            close_listeners(self.listeners, self.configuration)
+            for child in list(self.children.values()):
+                self._stop(child)
+        else:
+            for child in self.children.values():
+                self._kill(child, signal.SIGTERM)
+                child.patience = [(time.monotonic() + FORCED_S, signal.SIGKILL)]
+
+    def _kill_all(self):
+        """Something went wrong here: nobody is left behind."""
+        self._stop_watcher()
+        for child in list(self.children.values()):
+            self._kill(child, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            self._forget(child)
+
+    def _forget(self, child):
+        del self.children[child.pid]
+        self.statistics.give_back(child.row)
+        if child.channel is not None:
+            child.channel.close()
+            child.channel = None
+
+    # Deaths.
+
+    def _reap(self):
+        for child in list(self.children.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                while self._on_message(child):  # its last words
+                    pass
+                self._forget(child)
+                self._on_death(child, os.waitstatus_to_exitcode(status))
+        if self.watcher is not None and os.waitpid(self.watcher, os.WNOHANG)[0]:
+            self.watcher = None
+            if not self.stops:
+                self.log.error("files are not watched any more: the process that did has ended")
+
+    def _on_death(self, child, code):
+        slot = child.slot
+        was_replacement = slot.replacement is child
+        if was_replacement:
+            slot.replacement = None
+        elif slot.child is child:
+            slot.child, slot.replacement = slot.replacement, None  # which serves as soon as it is ready
+        if child is self.rolling:
+            self.rolling = None
+        if self.stops:
+            return
+        how = child.failure or ended(code)
+        if not self.served and not child.ready and not self.configuration.reload:
+            error = RingUnavailable(child.unavailable, how) if child.unavailable else None
+            self.error = error or ConfigurationError(how if child.failure else f"{child.name} {how} while it started")
+            self._stop_all()
+        elif was_replacement:
+            self.log.error(f"{child.name} did not start, and what it was to replace goes on: {how}")
+            self.roll.clear()
+            self._later(slot, child)
+        elif slot.child is not None or child.stopping:
+            if not child.stopping:
+                self.log.error(f"{child.name} {how}; its replacement starts already")
+            elif code not in (0, -signal.SIGTERM) and not self.configuration.reload:
+                self.log.error(f"{child.name} {how} while it stopped")
+            if slot.child is None and slot.retry_at is None and child.stopping:
+                self._start(slot, again=True)  # files have changed
+            self._continue_roll()
+        elif self.configuration.reload:
+            self.log.error(f"{how}; waiting for a change")
+        else:
+            self._later(slot, child)
+            wait = slot.retry_at - time.monotonic()
+            after = f"in {wait:.1f} s" if wait > 0 else "now"
+            self.log.error(f"{child.name} {'did not start: ' if child.failure else ''}{how}; the next starts {after}")
+            self._on_time()
+
+    def _later(self, slot, child):
+        """When the next is started: later and later while they die early."""
+        if time.monotonic() - child.began > STABLE_S:
+            slot.deaths = 0
+        wait = BACK_OFF_S[min(slot.deaths, len(BACK_OFF_S) - 1)]
+        slot.deaths += 1
+        # A replacement that failed is not tried again by itself while the old one serves, unless that has to go.
+        slot.retry_at = time.monotonic() + wait if slot.child is None else None
+
+    # Restarts.
+
+    def _restart_all(self):
+        """SIGHUP: every worker is replaced, one after the other."""
+        if self.stops:
+            return
+        if self.configuration.reload:
+            self._restart_for("SIGHUP")
+            return
+        self.log.info("SIGHUP: workers are replaced, one after the other")
+        self.roll = collections.deque(self.slots)
+        self._continue_roll()
+
+    def _continue_roll(self):
+        if self.rolling is not None and not self.rolling.ready:
+            return
+        if self.rolling is not None and not self.roll:
+            self.log.info("all workers are replaced")
+        self.rolling = None
+        while self.roll and not self.stops:
+            slot = self.roll[0]
+            if slot.replacement is not None:
+                return  # with what was there before; another follows it
+            self.roll.popleft()
+            slot.retry_at = None
+            self.rolling = self._start(slot, again=True)
+            return
+
+    # Files that change.
+
+    def _start_watcher(self):
+        self.changes, pipe = os.pipe()
+        os.set_blocking(self.changes, False)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            for each in self.listeners:
+                for listener in each:
+                    listener.close()
+            self._be_child(blocked, lambda: watcher.watch(self.configuration, pipe))
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(pipe)
+        self.watcher = pid
+
+    def _stop_watcher(self):
+        if self.watcher is not None:
+            os.kill(self.watcher, signal.SIGKILL)
+            os.waitpid(self.watcher, 0)
+            self.watcher = None
+        if self.changes is not None:
+            os.close(self.changes)
+            self.changes = None
+
+    def _on_changes(self):
+        data = os.read(self.changes, 65536)
+        if not data:
+            os.close(self.changes)
+            self.changes = None
+        elif not self.stops:
+            self._restart_for(os.fsdecode(data.split(b"\0")[0]))
+
+    def _restart_for(self, what):
+        self.log.info(f"{what} has changed: the application starts anew" if what != "SIGHUP" else "SIGHUP: anew")
+        [slot] = self.slots
+        if slot.child is None:
+            self._start(slot, again=True)
+        else:
+            self._stop(slot.child, (RELOAD_GRACE_S, signal.SIGTERM), (RELOAD_GRACE_S + FORCED_S, signal.SIGKILL))
+
+
+def has_loop():
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def ended(code):
+    """How a process ended, by what ``waitstatus_to_exitcode`` says."""
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with code {code}"

@@ -1,0 +1,195 @@
+"""A server with the process for itself: its loop, its signals, and its word with a supervisor."""
+
+import asyncio
+import contextlib
+import errno
+import faulthandler
+import json
+import os
+import signal
+
+from ioring._core.errors import RingUnavailable
+from ioring.http.kept import given_up
+from ioring.http.server import Server
+from ioring.runners import new_event_loop
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+CANNOT_ACCEPT = "socket.accept() out of system resource"
+"""What loops say, asyncio's own too, when accepting fails for want of descriptors or memory."""
+
+QUIET_S = 1.0
+"""So long it is not said again."""
+
+BEAT_S = 1.0
+"""How often a worker says at least that its loop turns, when somebody wants to know; see beat_interval()."""
+
+
+class Worker:
+    """Serves until a signal ends it.
+
+    SIGTERM and SIGINT stop it when its requests are done, a second one stops it at once, and a third one does what the
+    signal does to any process, in case that the application keeps the loop from turning. SIGHUP reads certificates
+    again. Under a supervisor only SIGTERM counts: Ctrl-C reaches all processes of a terminal, and the supervisor
+    passes it on.
+
+    Parameters:
+        configuration, application, listeners: what to serve and where.
+        log: a ``Log``.
+        statistics, row: where to count.
+        banner: called when it serves.
+        channel: a socket to the supervisor, or None. Lines of JSON go there; its end means that there is no
+            supervisor any more.
+    """
+
+    def __init__(self, configuration, application, listeners, log, statistics, row, banner=None, channel=None):
+        self.configuration = configuration
+        self.listeners = listeners
+        self.log = log
+        self.banner = banner
+        self.channel = channel
+        self.statistics = statistics
+        self.row = row
+        self.server = Server(configuration, application, log, statistics, row)
+        if channel is not None:
+            self.server.exhausted = self._exhausted
+        self._stops = 0
+        self._serving = False
+        self._task = None
+        self._loop = None
+        self._beats = 0
+        self._quiet_until = 0.0
+        self._had_terminal = channel is None and has_terminal()
+
+    def run(self):
+        """
+        Raises:
+            ConfigurationError: the application did not start.
+            RingUnavailable: no ring can be had.
+        """
+        try:
+            with asyncio.Runner(loop_factory=self._make_loop) as runner:
+                runner.run(self._main())
+        finally:
+            self.statistics.beat(self.row, 0)
+            self.log.loop = None
+            self.log.flush()
+
+    def _make_loop(self):
+        try:
+            return new_event_loop()
+        except RingUnavailable as error:
+            if self.configuration.fallback != "asyncio":
+                raise
+            self.log.warning(f"serving on asyncio's own loop: {error.strerror}")
+            return asyncio.SelectorEventLoop()
+
+    async def _main(self):
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_exception)
+        self._task = asyncio.current_task()
+        numbers = (*STOPPING, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            try:
+                await self.server.start(self.listeners)
+            except asyncio.CancelledError:
+                if not self._stops:
+                    raise
+                return  # it was told to stop before it had begun
+            self._serving = True
+            if self.channel is not None:
+                self._loop.add_reader(self.channel, self._on_channel)
+                if self.configuration.worker_timeout:
+                    if not faulthandler.is_enabled():
+                        faulthandler.enable(2)  # so that SIGABRT shows where it stands still
+                    self._beat()
+                self.tell(ready=True)
+            if self.banner is not None:
+                self.banner()
+            if self._stops:
+                self.server.stop()
+            await self.server.serve()
+        finally:
+            if self.channel is not None:
+                self._loop.remove_reader(self.channel)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _beat(self):
+        """The loop turns; until the process has no use for it any more."""
+        self._beats += 1
+        self.statistics.beat(self.row, self._beats)
+        self._loop.call_later(beat_interval(self.configuration.worker_timeout), self._beat)
+
+    def tell(self, **message):
+        """A line for the supervisor."""
+        with contextlib.suppress(OSError):
+            self.channel.sendall(json.dumps(message).encode() + b"\n")
+
+    def _exhausted(self):
+        """The supervisor starts another, and stops this one when that serves."""
+        self.tell(exhausted=True)
+
+    def _on_channel(self):
+        """The supervisor never says anything: it is gone."""
+        self._loop.remove_reader(self.channel)
+        self._stop()
+
+    def _on_signal(self, number, frame):
+        """Between two steps of the program, and also while the loop does not turn."""
+        if self.channel is not None and number != signal.SIGTERM:
+            return
+        if number != signal.SIGHUP:
+            self._stops += 1
+            if self._stops > 2:
+                self.log.flush()
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+        self._loop.call_soon_threadsafe(self._told, number)
+
+    def _told(self, number):
+        if number != signal.SIGHUP or (self._had_terminal and not has_terminal()):
+            self._stop()
+        elif self._serving:
+            self.server.reload()
+
+    def _stop(self):
+        if self._serving:
+            self.server.stop()
+        else:
+            self._task.cancel()
+
+    def _on_exception(self, loop, context):
+        """What asyncio would log."""
+        exception = context.get("exception")
+        if context.get("message") == CANNOT_ACCEPT and isinstance(exception, OSError):
+            return self._cannot_accept(loop, exception)
+        details = [
+            f"{name}: {value!r}" for name, value in sorted(context.items()) if name not in ("message", "exception")
+        ]
+        self.log.error("; ".join([context.get("message", "unhandled exception"), *details]), exception)
+        return None
+
+    def _cannot_accept(self, loop, error):
+        """Connections wait, and are accepted a second later. Loops say so once for each that could wait."""
+        given_up(loop, error)
+        now = loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
+            hint = "; raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+            self.log.error(f"connections cannot be accepted and wait: {error.strerror}{hint}")
+
+
+def beat_interval(timeout):
+    """Seconds between two beats of a worker that may be silent for so long."""
+    return min(BEAT_S, timeout / 4)
+
+
+def has_terminal():
+    """Whether this process has a controlling terminal: when that goes away, SIGHUP means the end."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""The standard streams, read and written without threads."""
+
+import asyncio
+import io
+import sys
+from functools import partial
+
+from ioring._core.bufferedfile import BufferedFile
+from ioring._core.text import TextFile
+from ioring.files import new_file
+
+
+class Stream:
+    """What ``sys.stdin``, ``sys.stdout`` or ``sys.stderr`` is, at the time of each call.
+
+    It uses the descriptor; what was printed before is written first, and what is written here is not kept in a buffer.
+    What has no descriptor, as within tests, is called in the loop's executor.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        self.blocking = None
+        self.binary = None
+        self.text = None
+
+    def look(self):
+        """The blocking file; what belongs to it is made anew when it is another one."""
+        blocking = getattr(sys, self.name)
+        if blocking is not self.blocking:
+            self.blocking = blocking
+            self.binary = self.text = None
+            raw = getattr(getattr(blocking, "buffer", None), "raw", None)
+            if isinstance(blocking, io.TextIOWrapper) and isinstance(raw, io.FileIO):
+                # Others read and write here too: the position is the descriptor's own.
+                readable, writable = raw.readable(), raw.writable()
+                size = io.DEFAULT_BUFFER_SIZE
+                self.binary = new_file(
+                    BufferedFile, None, raw.fileno(), raw.name, raw.mode, readable, writable, False, True, False, size
+                )
+                newline = None if readable else "\n"
+                self.text = TextFile(self.binary, blocking.encoding, blocking.errors, newline)
+        return blocking
+
+
+class Standard:
+    """One of the standard streams, as text or as bytes."""
+
+    def __init__(self, stream, binary):
+        self._stream = stream
+        self._binary = binary
+
+    @property
+    def _file(self):
+        """The blocking file that it stands for."""
+        blocking = self._stream.look()
+        return blocking.buffer if self._binary else blocking
+
+    def __repr__(self):
+        return f"<ioring sys.{self._stream.name}{'.buffer' if self._binary else ''}>"
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        line = await self.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
+
+    def __getattr__(self, name):
+        # Everything that does not wait: encoding, name, fileno(), ...
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._file, name)
+
+    async def _call(self, name, *arguments):
+        blocking = self._file
+        stream = self._stream
+        if stream.binary is None or blocking.closed:
+            return await asyncio.get_running_loop().run_in_executor(None, partial(getattr(blocking, name), *arguments))
+        if name not in WAITING:
+            return getattr(blocking, name)(*arguments)
+        ours = stream.binary if self._binary else stream.text
+        if not stream.binary.readable():
+            blocking.flush()
+        result = await getattr(ours, name)(*arguments)
+        if name in ("write", "writelines"):
+            await ours.flush()
+        elif name == "close":
+            blocking.close()
+        return result
+
+
+WAITING = ("close", "flush", "read", "read1", "peek", "readinto", "readline", "readlines", "write", "writelines")
+
+
+def _awaited(name):
+    async def method(self, *arguments):
+        return await self._call(name, *arguments)
+
+    method.__name__ = name
+    method.__qualname__ = f"Standard.{name}"
+    return method
+
+
+for _name in (*WAITING, "isatty", "seek", "seekable", "tell", "truncate", "writable"):
+    setattr(Standard, _name, _awaited(_name))
+
+_stdin, _stdout, _stderr = Stream("stdin"), Stream("stdout"), Stream("stderr")
+stdin = Standard(_stdin, False)
+stdout = Standard(_stdout, False)
+stderr = Standard(_stderr, False)
+stdin_bytes = Standard(_stdin, True)
+stdout_bytes = Standard(_stdout, True)
+stderr_bytes = Standard(_stderr, True)
