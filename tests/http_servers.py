@@ -168,8 +168,8 @@ async def echo(scope, receive, send):
         await send({"type": "http.response.body", "body": message["body"], "more_body": more})
 
 
-async def one_of_two_cancelled(first, second):
-    """Two wait at the same time, the second is cancelled: what comes of the first."""
+async def one_of_two_cancelled(first, second, tell):
+    """Two wait at the same time, the second is cancelled, then somebody is told: what comes of the first."""
     waits = asyncio.ensure_future(first)
     given_up = asyncio.ensure_future(second)
     await asyncio.sleep(0)
@@ -178,6 +178,7 @@ async def one_of_two_cancelled(first, second):
     given_up.cancel()
     await asyncio.wait([given_up])
     assert given_up.cancelled()
+    tell()
     return await waits
 
 

@@ -244,8 +244,7 @@ def test_receive_that_is_cancelled_leaves_others_alone(serving):
     waiting = threading.Event()
 
     async def application(scope, receive, send):
-        asyncio.get_running_loop().call_soon(waiting.set)
-        message = await one_of_two_cancelled(receive(), receive())
+        message = await one_of_two_cancelled(receive(), receive(), waiting.set)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": message["body"]})
 
@@ -263,8 +262,7 @@ def test_send_that_is_cancelled_leaves_others_alone(serving):
     async def application(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         part = {"type": "http.response.body", "body": bytes(QUEUES_MAX), "more_body": True}
-        asyncio.get_running_loop().call_soon(waiting.set)
-        await one_of_two_cancelled(forwarded(send, part), forwarded(send, part))
+        await one_of_two_cancelled(forwarded(send, part), forwarded(send, part), waiting.set)
         await send({"type": "http.response.body", "body": b"end"})
 
     async def forwarded(send, message):

@@ -640,12 +640,9 @@ def test_one_that_is_cancelled_leaves_others_alone(serving):
     async def application(scope, receive, send):
         await receive()
         await send({"type": "websocket.accept"})
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, seen.put, "receives")
-        message = await one_of_two_cancelled(receive(), receive())
-        loop.call_soon(loop.call_soon, seen.put, "sends")
+        message = await one_of_two_cancelled(receive(), receive(), lambda: seen.put("receives"))
         large = {"type": "websocket.send", "bytes": bytes(QUEUES_MAX)}
-        await one_of_two_cancelled(send(large), send(large))
+        await one_of_two_cancelled(send(large), send(large), lambda: seen.put("sends"))
         await send({"type": "websocket.send", "text": message["text"]})
         done.set()
 
