@@ -1,6 +1,7 @@
 """Nothing outside of a folder, and nothing but ordinary files, can be had: names, symbolic links, races, devices."""
 
 import asyncio
+import concurrent.futures
 import os
 import re
 import resource
@@ -12,7 +13,7 @@ import types
 import pytest
 
 import ioring
-from http_servers import Running, hello, lifeless, read_all, read_response
+from http_servers import WAIT_S, Running, hello, lifeless, read_all, read_response
 from ioring._core.answers import Answer, Answers
 from ioring.http import Configuration, kept
 from ioring.http.sending import File, Sending
@@ -555,6 +556,34 @@ def test_sending_without_descriptors(served, folder, factory, pipelined):
         server.until(lambda: server.server.service.active == 0)
         assert len(os.listdir("/proc/self/fd")) <= before
     assert "Too many open files" in server.complaints[0][0]
+
+
+class Holding(concurrent.futures.ThreadPoolExecutor):
+    """Threads that hold on to what they gave, as every one does until it runs again."""
+
+    held = ()
+
+    def submit(self, function, /, *arguments):
+        future = super().submit(function, *arguments)
+        self.held = [*self.held, future.result(WAIT_S)]
+        return future
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+def test_files_that_a_thread_opened_are_closed_at_once(folder, factory):
+    large_files(folder, 1)
+    with Running(folder, factory) as server, server.connect() as client:
+        executor = Holding()
+        server.loop.call_soon_threadsafe(server.loop.set_default_executor, executor)
+        files = server.server._files[0]
+        look = files.look
+        files.look = lambda known, path, cached: not_cached() if cached else look(known, path, False)
+        assert head(client, b"/large0") == 200
+        assert len(executor.held) == 1
+        assert len(opened_of(folder)) == 3
+        assert server.until(lambda: kept.kept_of(server.loop).give_up())
+        assert opened_of(folder) == []
+    assert server.complaints == []
 
 
 @pytest.mark.parametrize("ring", [True, False])

@@ -135,8 +135,10 @@ class Files:
         try:
             found = self.look(known, path, True)
         except BlockingIOError:
-            future = loop.run_in_executor(None, self.look, known, path, False)
-            future.add_done_callback(functools.partial(self._looked, loop, key, path, known, then, again))
+            # Not its result, to which the thread holds on for a while: files are closed with the last reference.
+            results = []
+            future = loop.run_in_executor(None, self._look_into, results, known, path)
+            future.add_done_callback(functools.partial(self._looked, loop, key, path, known, then, again, results))
             return None
         except OSError as error:
             if not again or not given_up(loop, error):
@@ -145,14 +147,17 @@ class Files:
             return then(found, self.remember(loop, key, found), None)
         return self._look_at(loop, key, path, known, then, False)  # what was opened half is closed by now
 
-    def _looked(self, loop, key, path, known, then, again, future):
+    def _look_into(self, results, known, path):
+        results.append(self.look(known, path, False))
+
+    def _looked(self, loop, key, path, known, then, again, results, future):
         if future.cancelled():
             return None
         error = future.exception()
         answer = found = None
         try:
             if error is None:
-                found = future.result()
+                found = results.pop()
                 answer = self.remember(loop, key, found)
             elif again and given_up(loop, error):
                 error.__traceback__ = None  # it holds what was opened half
