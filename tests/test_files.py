@@ -238,6 +238,24 @@ def test_numbers_are_looked_at(run, path, buffering):
     run(main())
 
 
+@pytest.mark.parametrize("mode", ["wb", "w", "x"])
+@pytest.mark.parametrize("buffering", [2**31, -(2**31) - 1, 2**70])
+def test_wrong_size_of_buffers_leaves_the_file_alone(run, tmp_path, mode, buffering):
+    path = tmp_path / "file"
+    if mode != "x":
+        path.write_bytes(b"content")
+
+    async def main():
+        with pytest.raises(OverflowError, match=r"buffering: -?\d+ "):
+            await files.open(path, mode, buffering)
+
+    run(main())
+    with pytest.raises(OverflowError), open(path, mode, buffering):
+        pass
+    assert path.exists() == (mode != "x")
+    assert mode == "x" or path.read_bytes() == b"content"
+
+
 @pytest.mark.parametrize("mode", ["rb", "wb", "ab", "r+b", "rb+", "w+b", "a+b", "br+", "xb", "x+b"])
 @pytest.mark.parametrize("buffering", [0, -1])
 def test_mode_is_told_as_by_io(run, path, mode, buffering):

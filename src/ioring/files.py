@@ -131,6 +131,8 @@ async def open_descriptor(engine, path, flags, mode=0o666, folder=AT_FDCWD):
 async def _open(file, mode, buffering, encoding, errors, newline, closefd, opener, direct=False, kinds=KINDS):
     flags, binary, _, _, appending = parse_mode(mode)
     buffering = operator.index(buffering)
+    if not -(2**31) <= buffering < 2**31:
+        raise OverflowError(f"buffering: {buffering} is too large for a size of buffers")
     if binary and encoding is not None:
         raise ValueError("binary mode doesn't take an encoding argument")
     if binary and errors is not None:
