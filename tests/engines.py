@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -77,7 +78,16 @@ def mounted(kind, where, *options, source="none"):
     try:
         yield
     finally:
-        subprocess.run(["umount", where], check=True)
+        unmount(where)
+
+
+def unmount(where):
+    """The kernel may have files of a ring that is closed for a moment longer."""
+    deadline = time.monotonic() + WAIT_S
+    while (done := subprocess.run(["umount", where], capture_output=True, text=True, check=False)).returncode:
+        assert "busy" in done.stderr, done.stderr
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.01)
 
 
 def result_of(function, *arguments, **options):

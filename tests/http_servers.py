@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 import threading
+import traceback
 
 from ioring.http.application import Application, load
 from ioring.http.configuration import Configuration
@@ -71,7 +73,25 @@ class Running:
                 await asyncio.sleep(0)
             return result
 
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(wait(), WAIT_S), self.loop).result(2 * WAIT_S)
+        try:
+            return asyncio.run_coroutine_threadsafe(asyncio.wait_for(wait(), WAIT_S), self.loop).result(2 * WAIT_S)
+        except TimeoutError:
+            raise AssertionError(self.state()) from None
+
+    def state(self):
+        """What goes on in the server, for who waits in vain."""
+        service = self.server.service
+        lines = [f"active: {service.active}"]
+        lines += [f"{connection!r} {connection.transport!r}" for connection in list(service.connections)]
+        threads = self.server._threads
+        if threads is not None:
+            names = ("queued", "taken", "active", "waking", "waits", "watched", "told", "idle", "done")
+            lines.append(" ".join(f"{name}={getattr(threads.gateway, name, '')!r}" for name in names))
+        if hasattr(self.loop, "statistics"):
+            lines.append(str(self.loop.statistics()))
+        frames = sys._current_frames()
+        lines += ["".join(traceback.format_stack(frames[ident])) for ident in frames]
+        return "\n".join(lines)
 
     def talk(self, data):
         """Everything that is answered to some bytes, behind which nothing more is sent."""
