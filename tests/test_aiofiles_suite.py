@@ -4,7 +4,7 @@ import pytest
 
 from suites import aiofiles, sdist
 
-pytestmark = [pytest.mark.timeout(aiofiles.LIMIT_S + 60), pytest.mark.no_sanitizer]
+pytestmark = [pytest.mark.timeout(aiofiles.LIMIT_S + 60), pytest.mark.no_sanitizer, pytest.mark.any_kernel]
 
 TESTS_MIN = 195
 """It has more; that many at least are run, and not skipped by themselves for the version of Python."""

@@ -7,7 +7,7 @@ import pytest
 from serving import Serving
 from suites import autobahn, sdist
 
-pytestmark = [pytest.mark.no_sanitizer, pytest.mark.any_kernel]
+pytestmark = [pytest.mark.no_sanitizer, pytest.mark.any_kernel, pytest.mark.any_python]
 
 ECHO = """
 async def app(scope, receive, send):

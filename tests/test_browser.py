@@ -14,6 +14,8 @@ from tls_peer import Certificates
 pytestmark = [
     pytest.mark.skipif(program() is None, reason="chromium is not installed"),
     pytest.mark.no_sanitizer,  # a browser's time-outs are its own
+    pytest.mark.any_kernel,
+    pytest.mark.any_python,
     pytest.mark.timeout(180),
 ]
 

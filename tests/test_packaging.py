@@ -17,7 +17,12 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "src/ioring/_core"
 COMPILED = sorted(pxd.stem for pxd in CORE.glob("*.pxd") if pxd.with_suffix(".py").exists())
 
-pytestmark = [pytest.mark.any_kernel, pytest.mark.no_sanitizer, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.any_kernel,
+    pytest.mark.any_python,
+    pytest.mark.no_sanitizer,
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.fixture(scope="module")

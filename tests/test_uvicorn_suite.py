@@ -4,7 +4,7 @@ import pytest
 
 from suites import sdist, uvicorn
 
-pytestmark = [pytest.mark.timeout(uvicorn.LIMIT_S + 60), pytest.mark.no_sanitizer]
+pytestmark = [pytest.mark.timeout(uvicorn.LIMIT_S + 60), pytest.mark.no_sanitizer, pytest.mark.any_kernel]
 
 PASSED = {
     "test_http": 42,

@@ -8,7 +8,7 @@ from suites import loops, runs, sdist, uvloop
 
 LOOP = loops.chosen()
 
-pytestmark = pytest.mark.timeout(runs.MODULE_LIMIT_S + 30)
+pytestmark = [pytest.mark.timeout(runs.MODULE_LIMIT_S + 30), pytest.mark.any_kernel]
 
 
 @functools.cache
