@@ -14,11 +14,15 @@ import hypothesis
 import pytest
 
 import ioring
+from ioring import quirks
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
 RELEASE_TIMEOUT_S = 2.0
 
 OLD_KERNEL = os.environ.get("OLD_KERNEL")
+
+if OLD_KERNEL == "6.12":  # that has a fault which nothing here can stand in for
+    quirks._found = lambda: True
 
 LACKS = "the kernel"
 """How the reason begins when a test is skipped because of the kernel: see rings.needs."""

@@ -42,6 +42,7 @@ from ioring._core.stream import stream_of_descriptor, stream_of_socket
 from ioring._core.tls import TlsProtocol
 from ioring.children import Children
 from ioring.features import features
+from ioring.quirks import multishot_misses_ends
 from ioring.ring import Ring
 
 logger = logging.getLogger("asyncio")
@@ -201,6 +202,7 @@ class Loop(Watching, Children, asyncio.BaseEventLoop):
             ring.close()
             raise
         self._open(ring, buffers, slots, self._eventfd)
+        self._receive_once = multishot_misses_ends()
 
     # Running.
 

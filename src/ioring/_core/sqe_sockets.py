@@ -286,7 +286,7 @@ class SocketSqe(FileSqe):
         Set ``Sqe.buffer_group`` afterwards; ``buf`` must be ``None`` and ``nbytes`` 0. It ends, without
         ``Cqe.more``, at the end of the stream, at an error, and with ENOBUFS when the group is empty: then arm it
         again, nothing is lost. For bundles add ``RecvSendFlags.BUNDLE`` to ``Sqe.ioprio`` (kernel 6.10; sound
-        since 6.16).
+        since 6.16). A kernel before 7.0 that is not maintained may miss an end that comes right behind data.
         """
         if buf is not None:
             raise ValueError("a multishot receive takes its buffers from a group: leave buf out")

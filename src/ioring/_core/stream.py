@@ -1,7 +1,8 @@
 """Stream sockets.
 
-Receiving is one multishot request for the life of the connection, into buffers that all connections share. The bytes
-are copied out at once, so a slow protocol never starves others of buffers. Sending: see output.py.
+Receiving is one multishot request for the life of the connection, into buffers that all connections share. (One after
+the other where the kernel gets that wrong.) The bytes are copied out at once, so a slow protocol never starves others
+of buffers. Sending: see output.py.
 
 A BufferedProtocol that gets much at a time is served otherwise: a copy of 64 KiB costs more than a system call. There
 the kernel tells when something has come, and recv(2) puts it where the protocol wants it. It cannot be a request: the
@@ -135,7 +136,7 @@ class Stream:
         sqe.flags = URING_SQE_BUFFER_SELECT
         if self.direct:
             sqe.flags |= URING_SQE_FIXED_FILE
-        sqe.ioprio = URING_RECV_MULTISHOT
+        sqe.ioprio = 0 if self.loop._receive_once else URING_RECV_MULTISHOT
         return 0
 
     def complete(self, res, flags):
