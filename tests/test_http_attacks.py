@@ -211,7 +211,8 @@ def test_application_that_does_not_answer_who_has_left(serving, before):
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize(
     "behind",
-    [GET * 40, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)],
+    # Little enough for the server's socket to hold what is left of it, and the end behind it.
+    [GET * 40, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)],
     ids=["requests", "body"],
 )
 def test_client_that_goes_while_nothing_is_received(serving, behind, resets):

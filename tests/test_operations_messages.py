@@ -226,7 +226,7 @@ def test_waitid(ring):
 @needs("WAITID")
 def test_waitid_of_a_killed_child(ring):
     info = SigInfo()
-    child = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", "input()"], {})
+    child = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(60)"], {})
     os.kill(child, signal.SIGKILL)
     assert result(ring, Sqe.prep_waitid, os.P_PID, child, info, os.WEXITED) == 0
     assert (info.code, info.pid, info.status) == (os.CLD_KILLED, child, signal.SIGKILL)
