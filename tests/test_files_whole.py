@@ -354,7 +354,7 @@ def test_cancelled_calls_leave_no_descriptor(run, tmp_path):
     async def main():
         await whole.read_bytes("/proc/self/status")
         before = len(os.listdir("/proc/self/fd"))
-        for number in range(10_000 if run is run_here else 1500):
+        for number in range(3000 if run is run_here else 1500):
             task = asyncio.create_task(calls[number % len(calls)]())
             for _ in range(number % 5):
                 await asyncio.sleep(0)
