@@ -58,7 +58,7 @@ class RingSide(Side):
         self._looking = False
         ring = Ring(ENTRIES, flags=SetupFlags.SUBMIT_ALL | SetupFlags.CLAMP)
         ring._ensure_workers()
-        self._open(ring, BufferRing(1, 64), 0, -1)
+        self._open(ring, BufferRing(1, 64), 0, -1, False)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         ring.register_eventfd(self._bell)
         # Every loop lets go of its readers when it is closed, and of nothing before: then nobody waits any more.

@@ -196,13 +196,13 @@ class Loop(Watching, Children, asyncio.BaseEventLoop):
             if direct and Op.FIXED_FD_INSTALL.name in features().operations:
                 slots = _slots()
                 ring.register_files_sparse(slots)
+            once = multishot_misses_ends()
             if RegisterOp.SEND_MSG_RING.name not in features().registrations:
                 self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         except BaseException:
             ring.close()
             raise
-        self._open(ring, buffers, slots, self._eventfd)
-        self._receive_once = multishot_misses_ends()
+        self._open(ring, buffers, slots, self._eventfd, once)
 
     # Running.
 

@@ -52,7 +52,7 @@ cdef class LoopCore:
     cdef ioring_pool large
 
     cdef readonly bint _direct
-    cdef public bint _receive_once  # not multishot: see quirks.py
+    cdef readonly bint _receive_once  # not multishot: see quirks.py
     cdef LoopStatistics counts
 
     # Slots of the file table: all that may be used, those that are, those put by for accepts in flight, and those that

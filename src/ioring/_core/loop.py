@@ -114,7 +114,7 @@ class LoopCore:
 
     # Opening and closing, called by Loop.
 
-    def _open(self, ring, buffers, slots, eventfd):
+    def _open(self, ring, buffers, slots, eventfd, once):
         """The loop has its ring. The eventfd is -1 where a message can be sent to the ring."""
         self.ring = ring
         self.buffers = buffers
@@ -122,6 +122,7 @@ class LoopCore:
         self.large.capacity = self.buffers.buffer_size
         self.slots = slots
         self._direct = slots > 0
+        self._receive_once = once
         if eventfd >= 0:
             self.wake_mode = WAKE_BY_EVENTFD
             self.wake_up = WakeUp.__new__(WakeUp)
@@ -164,7 +165,8 @@ class LoopCore:
         ``submissions``, ``completions``
             Requests handed to the kernel, and results that came back.
         ``rearmed``
-            Multishot requests that the kernel ended and that were armed again.
+            Multishot requests that the kernel ended and that were armed again. Where a multishot receive could miss an
+            end (before Linux 7.0), each receive.
         ``starved``
             Receives that ended because no buffer was free.
         ``in_flight``
