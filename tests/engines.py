@@ -5,13 +5,12 @@ import contextlib
 import importlib
 import os
 import subprocess
-import time
 
 import pytest
 
 import ioring
 from ioring import engine
-from rings import WAIT_S
+from rings import WAIT_S, wait_until
 
 
 def run_here(main):
@@ -83,11 +82,13 @@ def mounted(kind, where, *options, source="none"):
 
 def unmount(where):
     """The kernel may have files of a ring that is closed for a moment longer."""
-    deadline = time.monotonic() + WAIT_S
-    while (done := subprocess.run(["umount", where], capture_output=True, text=True, check=False)).returncode:
-        assert "busy" in done.stderr, done.stderr
-        assert time.monotonic() < deadline, done.stderr
-        time.sleep(0.01)
+
+    def unmounted():
+        done = subprocess.run(["umount", where], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "busy" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    wait_until(unmounted)
 
 
 def result_of(function, *arguments, **options):

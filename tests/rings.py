@@ -17,6 +17,25 @@ WAIT_S = 10.0
 """Longer than anything that is waited for here takes."""
 
 
+def wait_until(condition):
+    """Waits, outside of loops, until something holds."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def kernel_threads(name):
+    """Numbers of this process's threads that the kernel made and calls so, or so and more."""
+    found = set()
+    for number in map(int, os.listdir("/proc/self/task")):
+        # One may end meanwhile.
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{number}/comm") as file:
+            if file.read().startswith(name):
+                found.add(number)
+    return found
+
+
 def needs(*operations):
     """Skips a test unless the kernel has these operations."""
     missing = [name for name in operations if name not in ioring.features().operations]

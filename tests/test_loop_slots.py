@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 SHUTDOWNS_LATE = """
 import asyncio
 import contextlib
+from rings import kernel_threads
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
@@ -45,11 +46,9 @@ async def main(loop):
     server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=1000)
     address = server.sockets[0].getsockname()
     await asks(loop, address, b"end", 100)
-    for thread in os.listdir("/proc/self/task"):
-        # One that is idle may end meanwhile.
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as name:
-            if name.read().startswith("iou-wrk"):
-                os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
+    for thread in kernel_threads("iou-wrk"):
+        with contextlib.suppress(ProcessLookupError):  # one that is idle may end meanwhile
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
     await asyncio.gather(*(asks(loop, address, b"end" if number % 2 else b"hello", 200) for number in range(20)))
     server.close()
 

@@ -1,6 +1,5 @@
 """Loops where the system gives no ring, or less memory than a loop would like."""
 
-import contextlib
 import os
 import threading
 
@@ -8,7 +7,7 @@ import pytest
 
 import ioring
 from ioring import SetupFlags
-from rings import as_root, python
+from rings import as_root, kernel_threads, python
 from running import run
 from test_unavailable import REFUSED, unprivileged
 
@@ -107,16 +106,12 @@ except RingUnavailable as error:
 
 def test_no_polling_thread():
     """SQPOLL burns a processor: nobody gets it without asking."""
-    before = set(os.listdir("/proc/self/task"))
+    before = kernel_threads("iou-sqp")
     loop = ioring.Loop()
     loop.call_soon(loop.stop)
     loop.run_forever()
     assert not loop._ring._flags & SetupFlags.SQPOLL
-    names = []
-    for task in set(os.listdir("/proc/self/task")) - before:
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/comm") as comm:
-            names.append(comm.read())
-    assert not any(name.startswith("iou-sqp") for name in names)
+    assert kernel_threads("iou-sqp") <= before
     loop.close()
 
 

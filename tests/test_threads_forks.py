@@ -23,7 +23,19 @@ from ioring import (
     WrongThread,
     send_msg_ring,
 )
-from rings import DEFER, FLAGS, WAIT_S, drain, make, needs_setup, python, resizable, stream_pair
+from rings import (
+    DEFER,
+    FLAGS,
+    WAIT_S,
+    drain,
+    kernel_threads,
+    make,
+    needs_setup,
+    python,
+    resizable,
+    stream_pair,
+    wait_until,
+)
 
 ALLOWED_ANYWHERE = {"fileno", "close", "closed", "cq_entries", "sq_entries", "features", "flags", "in_flight"}
 
@@ -618,21 +630,7 @@ def test_programs_started_beside_a_ring():
 
 @needs_setup("SQPOLL")
 def test_polling_thread_ends_with_its_ring():
-    def polling():
-        found = []
-        for name in os.listdir("/proc/self/task"):
-            with contextlib.suppress(OSError), open(f"/proc/self/task/{name}/comm") as file:
-                found += [name] if file.read().startswith("iou-sqp") else []
-        return found
-
-    before = polling()
+    before = kernel_threads("iou-sqp")
     with Ring(8, flags=SetupFlags.SQPOLL):
-        until(lambda: len(polling()) == len(before) + 1)
-    until(lambda: polling() == before)
-
-
-def until(condition):
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        os.sched_yield()
+        wait_until(lambda: len(kernel_threads("iou-sqp")) == len(before) + 1)
+    wait_until(lambda: kernel_threads("iou-sqp") == before)
