@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import resource
+import socket
 import warnings
 
 from rings import WAIT_S
@@ -13,6 +14,32 @@ from rings import WAIT_S
 def run(loop, coroutine):
     """Runs a coroutine or waits for a future, for no longer than anything here takes."""
     return loop.run_until_complete(asyncio.wait_for(coroutine, WAIT_S))
+
+
+@contextlib.asynccontextmanager
+async def connected(factory, path=None):
+    """An accepted connection's protocol, and the other side, a blocking socket; with a path of the Unix kind."""
+    loop = asyncio.get_running_loop()
+    made = loop.create_future()
+
+    def make():
+        protocol = factory()
+        loop.call_soon(made.set_result, protocol)
+        return protocol
+
+    if path is None:
+        server = await loop.create_server(make, "127.0.0.1", 0)
+    else:
+        server = await loop.create_unix_server(make, path)
+    peer = socket.socket(server.sockets[0].family)
+    await loop.run_in_executor(None, peer.connect, server.sockets[0].getsockname())
+    peer.settimeout(WAIT_S)
+    try:
+        yield await made, peer
+    finally:
+        peer.close()
+        server.close()
+        await server.wait_closed()
 
 
 def turns(loop, count=3):

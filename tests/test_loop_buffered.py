@@ -10,7 +10,7 @@ import time
 import pytest
 
 from rings import WAIT_S
-from running import run, unclosed, until
+from running import connected, run, unclosed, until
 
 BIG = 65536
 
@@ -41,29 +41,6 @@ class Collector(asyncio.BufferedProtocol):
 
     def connection_lost(self, exception):
         self.lost.set_result(exception)
-
-
-@contextlib.asynccontextmanager
-async def connected(factory):
-    """An accepted connection's protocol, and the other side, a blocking socket."""
-    loop = asyncio.get_running_loop()
-    made = loop.create_future()
-
-    def make():
-        protocol = factory()
-        loop.call_soon(made.set_result, protocol)
-        return protocol
-
-    server = await loop.create_server(make, "127.0.0.1", 0)
-    peer = socket.socket()
-    await loop.run_in_executor(None, peer.connect, server.sockets[0].getsockname())
-    peer.settimeout(WAIT_S)
-    try:
-        yield await made, peer
-    finally:
-        peer.close()
-        server.close()
-        await server.wait_closed()
 
 
 def send(peer, data):

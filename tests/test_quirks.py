@@ -16,7 +16,7 @@ import pytest
 import ioring
 from ioring import quirks
 from rings import WAIT_S, as_root, python
-from running import run, until
+from running import connected, run, until
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -120,27 +120,8 @@ class Received(asyncio.Protocol):
         self.lost.set_result(exception)
 
 
-async def accepted(family, folder):
-    """The protocol of an accepted connection, and the client, a blocking socket."""
-    loop = asyncio.get_running_loop()
-    made = loop.create_future()
-
-    def factory():
-        protocol = Received()
-        loop.call_soon(made.set_result, protocol)
-        return protocol
-
-    if family == "unix":
-        server = await loop.create_unix_server(factory, folder / "socket")
-        client = socket.socket(socket.AF_UNIX)
-        await loop.run_in_executor(None, client.connect, str(folder / "socket"))
-    else:
-        server = await loop.create_server(factory, "127.0.0.1", 0)
-        client = socket.socket()
-        await loop.run_in_executor(None, client.connect, server.sockets[0].getsockname())
-    protocol = await made
-    server.close()
-    return protocol, client
+def path_of(family, folder, number):
+    return str(folder / str(number)) if family == "unix" else None
 
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
@@ -148,10 +129,8 @@ async def accepted(family, folder):
 def test_end_right_behind_data(loop, family, end, tmp_path):
     async def main():
         for number in range(20):
-            (tmp_path / str(number)).mkdir()
-            protocol, client = await accepted(family, tmp_path / str(number))
-            await asyncio.sleep(0)
-            with client:
+            async with connected(Received, path_of(family, tmp_path, number)) as (protocol, client):
+                await asyncio.sleep(0)
                 if end == "reset":
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 client.sendall(b"data")
@@ -176,9 +155,7 @@ def test_end_that_races_with_the_loop(loop, family, tmp_path):
 
     async def main():
         for number in range(30):
-            (tmp_path / str(number)).mkdir()
-            protocol, client = await accepted(family, tmp_path / str(number))
-            with client:
+            async with connected(Received, path_of(family, tmp_path, number)) as (protocol, client):
                 thread = threading.Thread(target=sends, args=(client, 50 * number))
                 thread.start()
                 await asyncio.wait_for(protocol.lost, WAIT_S)
@@ -188,12 +165,11 @@ def test_end_that_races_with_the_loop(loop, family, tmp_path):
     run(loop, main())
 
 
-def test_stream_that_is_paused_now_and_then(loop, tmp_path):
+def test_stream_that_is_paused_now_and_then(loop):
     whole = random.Random(1).randbytes(3_000_000)
 
     async def main():
-        protocol, client = await accepted("tcp", tmp_path)
-        with client:
+        async with connected(Received) as (protocol, client):
             sending = asyncio.get_running_loop().run_in_executor(None, client.sendall, whole)
             while len(protocol.data) < len(whole):
                 protocol.transport.pause_reading()
