@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,9 @@ from ioring import Ring, SetupFlags
 DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
 WAIT_S = 10.0
 """Longer than anything that is waited for here takes."""
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with which close() resets a connection."""
 
 
 def wait_until(condition):

@@ -5,17 +5,15 @@ import contextlib
 import os
 import resource
 import socket
-import struct
 import threading
 import time
 
 import pytest
 
 from http_servers import GET, LAST, QUEUES_MAX, WAIT_S, body_of, echo, hello, lifeless, read_all, read_response
-from rings import wait_until
+from rings import RESET, wait_until
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789"
-RESET = struct.pack("ii", 1, 0)
 
 
 def is_served(server):

@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import socket
-import struct
 import threading
 import types
 
@@ -17,6 +16,7 @@ from http_servers import WAIT_S, Running, hello, lifeless, read_all, read_respon
 from ioring._core.answers import Answer, Answers
 from ioring.http import Configuration, kept
 from ioring.http.sending import File, Sending
+from rings import RESET
 from running import descriptors_left
 from serving import Serving
 from tls_peer import Certificates
@@ -643,7 +643,7 @@ def test_resets(folder, factory, lines, tls, tmp_path, caplog):
 
     def connect(server):
         client = server.connect()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # close() resets
         return certificates.client().wrap_socket(client, server_hostname="localhost") if tls else client
 
     with Running(folder, factory, **options) as server:

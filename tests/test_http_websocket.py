@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from http_servers import GET, QUEUES_MAX, WAIT_S, Running, hello, one_of_two_cancelled, read_all, read_response
 from ioring.http.websocket import HELD_COUNT_MAX, HELD_MAX
+from rings import RESET
 
 
 @pytest.fixture
@@ -409,7 +410,7 @@ def test_abrupt_ends(serving):
                 client.sendall(data)
             assert last()[0] == 1006
         with raw(server) as client:
-            client.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SO_LINGER: a reset
+            client.setsockopt(1, 13, RESET)  # SO_LINGER: a reset
         assert last()[0] == 1006
     assert server.complaints == []
 
@@ -686,7 +687,7 @@ def test_client_that_goes_while_nothing_is_received(serving):
         with raw(server) as client:
             client.sendall(frame(0x82, b"x") * (2 * HELD_COUNT_MAX))
             server.until(lambda: server.server.service.unread)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         server.until(lambda: not server.server.service.unread)
         server.loop.call_soon_threadsafe(gate.set)
         assert seen.get(timeout=WAIT_S) == 1006

@@ -3,14 +3,13 @@
 import logging
 import os
 import socket
-import struct
 import threading
 
 import pytest
 
 from http_servers import GET, LAST, WAIT_S, Running, body_of, read_all
+from rings import RESET
 
-RESET = struct.pack("ii", 1, 0)
 THREADS = 3
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 REQUESTS = {

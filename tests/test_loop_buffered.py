@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import random
 import socket
-import struct
 import time
 
 import pytest
 
-from rings import WAIT_S
+from rings import RESET, WAIT_S
 from running import connected, run, unclosed, until
 
 BIG = 65536
@@ -120,7 +119,7 @@ def test_end_and_reset(loop):
             await send(peer, noise(BIG * 20))
             await until(lambda: len(protocol.received) == BIG * 20)
             if end == "reset":
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             peer.close()
             outcome = await protocol.lost
             assert protocol.ended == (end == "end")

@@ -2,12 +2,11 @@
 
 import asyncio
 import socket
-import struct
 
 import pytest
 
 import ioring
-from rings import WAIT_S
+from rings import RESET, WAIT_S
 from running import run
 
 
@@ -75,7 +74,7 @@ def test_peer_that_is_asked_for_after_the_connection_was_reset(plain_loop, host)
         pytest.skip(f"no {host} here: {error}")
     with connect(loop, protocol, address, family) as sock:
         name = sock.getsockname()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     assert isinstance(run(loop, protocol.lost), ConnectionResetError)
     assert protocol.transport.get_extra_info("peername") == name
     server.close()

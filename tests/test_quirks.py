@@ -8,17 +8,14 @@ import functools
 import random
 import resource
 import socket
-import struct
 import threading
 
 import pytest
 
 import ioring
 from ioring import quirks
-from rings import WAIT_S, as_root, python
+from rings import RESET, WAIT_S, as_root, python
 from running import connected, run, until
-
-RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture
