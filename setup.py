@@ -1,8 +1,9 @@
-"""Builds the compiled core; all that can be said declaratively is in pyproject.toml.
+"""Builds the compiled modules; all that can be said declaratively is in pyproject.toml.
 
-Compiled is every src/ioring/_core/*.py that has a .pxd of the same name beside it. Environment variables:
+Compiled is every .py below src/ioring that has a .pxd of the same name beside it. A .pxd without a .py says what a C
+header of that name declares. Environment variables:
 
-    IORING_DEBUG=1      assertions in the core (-DIORING_DEBUG)
+    IORING_DEBUG=1      assertions in the compiled modules (-DIORING_DEBUG)
     IORING_SANITIZE=1   the address and undefined-behaviour sanitizers, and those assertions
     CFLAGS              as usual; an -O in it decides the optimisation
 """
@@ -14,7 +15,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-CORE = Path("src/ioring/_core")
+SOURCE = Path("src")
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": True,  # a local `count: cython.uint` is one; signatures and attributes are in the .pxd
@@ -43,8 +44,11 @@ DEBUG = SANITIZE or enabled("IORING_DEBUG")
 BUILD = Path("build/sanitize" if SANITIZE else "build/debug" if DEBUG else "build/release")
 
 
-def core_extensions():
-    depends = ["setup.py", *map(str, sorted([*CORE.glob("*.h"), *CORE.glob("*.pxd")]))]
+def extensions():
+    headers = sorted(SOURCE.rglob("*.h"))
+    # Not the .pxd files: Cython knows which module reads which of them, and C is compiled when Cython wrote it anew.
+    depends = ["setup.py", *map(str, headers)]
+    include_dirs = sorted({str(header.parent) for header in headers})
     compile_args, link_args = ["-Wno-unused-function"], []
     if DEBUG:
         compile_args += ["-DIORING_DEBUG", "-UNDEBUG", "-g", "-O1"]
@@ -57,14 +61,14 @@ def core_extensions():
         compile_args += [*link_args, "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
     return [
         Extension(
-            f"ioring._core.{pxd.stem}",
+            ".".join(pxd.relative_to(SOURCE).with_suffix("").parts),
             [str(pxd.with_suffix(".py"))],
             depends=depends,
-            include_dirs=[str(CORE)],
+            include_dirs=include_dirs,
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )
-        for pxd in sorted(CORE.glob("*.pxd"))
+        for pxd in sorted(SOURCE.rglob("*.pxd"))
         if pxd.with_suffix(".py").exists()
     ]
 
@@ -73,9 +77,10 @@ class BuildPy(build_py):
     def run(self):
         # setuptools never takes away what an earlier build left, so a deleted module would stay in every later wheel.
         # Compiled modules that still have a source are kept: they save compiling.
-        compiled = {extension.name.rpartition(".")[2] for extension in self.distribution.ext_modules}
-        for file in Path(self.build_lib).rglob("*"):
-            if file.is_file() and not (file.suffix == ".so" and file.name.partition(".")[0] in compiled):
+        built = Path(self.build_lib)
+        compiled = {built.joinpath(*extension.name.split(".")) for extension in self.distribution.ext_modules}
+        for file in built.rglob("*"):
+            if file.is_file() and not (file.suffix == ".so" and file.parent / file.name.partition(".")[0] in compiled):
                 file.unlink()
         super().run()
 
@@ -107,7 +112,7 @@ class BuildExt(build_ext):
 
 if __name__ == "__main__":  # the processes that run Cython may import this file again
     setup(
-        ext_modules=core_extensions(),
+        ext_modules=extensions(),
         cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
         options={"build": {"build_base": str(BUILD)}},
     )
