@@ -15,7 +15,8 @@ import pytest
 
 from engines import ENGINES, mounted, run_here
 from engines import run as run
-from ioring import files, whole
+from ioring import files
+from ioring import whole
 from rings import as_root, stir
 from running import until
 

@@ -6,7 +6,7 @@ tells what this kernel can do.
 
 from typing import TYPE_CHECKING
 
-import ioring.interpreter  # noqa: F401, before there is anything compiled
+import ioring._main_interpreter  # noqa: F401, before there is anything compiled
 
 # isort: split
 from ioring import os as os  # not in __all__: `import *` would replace Python's own
@@ -58,6 +58,7 @@ from ioring._core.msghdr import MsgHdr
 from ioring._core.rawfile import RawFile
 from ioring._core.sqe import Sqe
 from ioring._core.text import TextFile
+from ioring._version import __version__ as __version__
 from ioring.features import KernelFeatures, features
 from ioring.files import open as open
 from ioring.files import wrap
@@ -70,9 +71,6 @@ from ioring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
 if TYPE_CHECKING:
     from ioring.http import StaticFiles as StaticFiles
     from ioring.http import serve as serve
-
-__version__ = "0.1.0"
-
 
 # Without `open`: a star must not hide the built-in one.
 __all__ = [

@@ -14,7 +14,9 @@ import sys
 import time
 from functools import partial
 
-from ioring import files, whole
+from ioring import files
+
+from ioring import whole
 from ioring import os as calls
 from ioring._core.pathops import work
 from ioring.engine import engine_of
