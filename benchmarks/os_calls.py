@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import ioring
-from ioring._core.constants import Op
+from ioring.ring.constants import Op
 from ioring._core.fileops import call
 from ioring.engine import running
 

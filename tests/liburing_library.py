@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-import ioring._core.sqe
+import ioring.ring._sqe
 
-URING_H = Path(ioring._core.sqe.__file__).with_name("uring.h")
+URING_H = Path(ioring.ring._sqe.__file__).with_name("uring.h")
 INCLUDES = """
 #define _GNU_SOURCE
 #include <liburing.h>

@@ -7,7 +7,7 @@ import pytest
 
 import ioring
 import liburing_library as liburing
-from ioring._core import constants
+from ioring.ring.ring import constants
 
 PREFIXES = {
     "Op": ["IORING_OP_"],

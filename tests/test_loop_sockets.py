@@ -14,7 +14,7 @@ import warnings
 import pytest
 
 import running
-from ioring._core.address import decode, encode, encode_for
+from ioring.ring.sockaddr import decode, encode, encode_for
 from rings import WAIT_S, as_root
 from running import run, until
 

@@ -10,10 +10,10 @@ import ioring._main_interpreter  # noqa: F401, before there is anything compiled
 
 # isort: split
 from ioring import os as os  # not in __all__: `import *` would replace Python's own
-from ioring._core.address import SockAddr
+from ioring.ring.sockaddr import SockAddr
 from ioring._core.bufferedfile import BufferedFile
-from ioring._core.buffers import BufferRing
-from ioring._core.constants import (
+from ioring.ring._buffer_ring import BufferRing
+from ioring.ring.constants import (
     FILE_INDEX_ALLOC,
     FILES_SKIP,
     AcceptFlags,
@@ -40,10 +40,10 @@ from ioring._core.constants import (
     StatxMask,
     TimeoutFlags,
 )
-from ioring._core.cqe import Cqe
-from ioring._core.direct import Direct
+from ioring.ring._cqe import Cqe
+from ioring.ring._direct import Direct
 from ioring._core.directfile import DirectFile
-from ioring._core.errors import (
+from ioring.ring.errors import (
     ForkedRing,
     RegistrationError,
     RingClosed,
@@ -54,19 +54,19 @@ from ioring._core.errors import (
     SubmissionQueueFull,
     WrongThread,
 )
-from ioring._core.msghdr import MsgHdr
+from ioring.ring._msghdr import MsgHdr
 from ioring._core.rawfile import RawFile
-from ioring._core.sqe import Sqe
+from ioring.ring._sqe import Sqe
 from ioring._core.text import TextFile
 from ioring._version import __version__ as __version__
-from ioring.features import KernelFeatures, features
+from ioring.ring.probe import KernelFeatures, features
 from ioring.files import open as open
 from ioring.files import wrap
 from ioring.loop import Loop
 from ioring.path import Path
-from ioring.ring import Ring, send_msg_ring
+from ioring.ring.ring import Ring, send_msg_ring
 from ioring.runners import EventLoopPolicy, new_event_loop, run
-from ioring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
+from ioring.ring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
 
 if TYPE_CHECKING:
     from ioring.http import StaticFiles as StaticFiles

@@ -4,11 +4,11 @@ import asyncio
 import os
 import weakref
 
-from ioring._core.buffers import BufferRing
-from ioring._core.constants import SetupFlags
-from ioring._core.errors import RingUnavailable
+from ioring.ring._buffer_ring import BufferRing
+from ioring.ring.constants import SetupFlags
+from ioring.ring.errors import RingUnavailable
 from ioring._core.loop import LoopCore
-from ioring.ring import Ring
+from ioring.ring.ring import Ring
 
 ENTRIES = 256
 LOOK_S = 0.002

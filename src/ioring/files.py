@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ioring._core.bufferedfile import BufferedFile
-from ioring._core.constants import Op
+from ioring.ring.constants import Op
 from ioring._core.directfile import DirectFile
 from ioring._core.fileops import call, open_now
 from ioring._core.rawfile import RawFile

@@ -29,11 +29,11 @@ import time
 import weakref
 
 from ioring._core.accept import Acceptor
-from ioring._core.address import encode_for
-from ioring._core.buffers import BufferRing
-from ioring._core.constants import Op, RegisterOp, SetupFlags
+from ioring.ring.sockaddr import encode_for
+from ioring.ring._buffer_ring import BufferRing
+from ioring.ring.constants import Op, RegisterOp, SetupFlags
 from ioring._core.datagram import datagram_transport
-from ioring._core.errors import ForkedRing, RingUnavailable
+from ioring.ring.errors import ForkedRing, RingUnavailable
 from ioring._core.pipe import read_pipe, write_pipe
 from ioring._core.poll import Watching
 from ioring._core.reader import adopt
@@ -41,9 +41,9 @@ from ioring._core.sock import bequeath, connect
 from ioring._core.stream import stream_of_descriptor, stream_of_socket
 from ioring._core.tls import TlsProtocol
 from ioring.children import Children
-from ioring.features import features
+from ioring.ring.probe import features
 from ioring.quirks import multishot_misses_ends
-from ioring.ring import Ring
+from ioring.ring.ring import Ring
 
 logger = logging.getLogger("asyncio")
 

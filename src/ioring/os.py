@@ -19,12 +19,12 @@ import sys
 from functools import partial
 
 from ioring import ospath as path
-from ioring._core.constants import Op
+from ioring.ring.constants import Op
 from ioring._core.fileops import call
 from ioring._core.pathops import stat as stat_request
 from ioring._core.pathops import work
 from ioring.engine import engine_of
-from ioring.features import features
+from ioring.ring.probe import features
 from ioring.files import AT_FDCWD, encode_path
 
 __all__ = [

@@ -5,9 +5,9 @@ import functools
 import socket
 import struct
 
-from ioring._core.buffers import BufferRing
-from ioring._core.constants import SetupFlags
-from ioring.ring import Ring
+from ioring.ring._buffer_ring import BufferRing
+from ioring.ring.constants import SetupFlags
+from ioring.ring.ring import Ring
 
 _DEFERRED = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
 _WAIT_S = 0.05

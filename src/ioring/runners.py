@@ -3,7 +3,7 @@
 import asyncio
 import warnings
 
-from ioring._core.errors import RingUnavailable
+from ioring.ring.errors import RingUnavailable
 from ioring.loop import Loop
 
 

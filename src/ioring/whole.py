@@ -20,7 +20,7 @@ import sys
 from functools import partial
 
 from ioring import os as calls
-from ioring._core.constants import Op
+from ioring.ring.constants import Op
 from ioring._core.fileops import call, flat
 from ioring._core.pathops import empty_bytes, read_part, read_small, work
 from ioring.engine import engine_of

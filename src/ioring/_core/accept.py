@@ -12,7 +12,7 @@ from cython.cimports.ioring._core.handle import reraise
 from cython.cimports.libc.errno import EAGAIN, ECONNABORTED, EINTR
 from cython.cimports.posix.unistd import close
 
-from ioring._core.errors import os_error
+from ioring.ring.errors import os_error
 
 SOCK_CLOEXEC = cython.declare(cython.uint, 0o2000000)
 SOCK_NONBLOCK = cython.declare(cython.uint, 0o4000)

@@ -1,5 +1,5 @@
 cimport cython
-from ioring._core.op cimport *
+from ioring.ring._request cimport *
 from ioring._core.loop cimport LoopOp
 
 cdef extern from "awaitable.h":

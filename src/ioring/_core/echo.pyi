@@ -1,8 +1,8 @@
 from typing import Self, final
 
-from ioring._core.buffers import BufferRing
-from ioring._core.driver import Driver
-from ioring._core.op import Op
+from ioring.ring._buffer_ring import BufferRing
+from ioring.ring._dispatcher import Driver
+from ioring.ring._request import Op
 
 # The requests, and what happens in one slot: made and used by Echo alone.
 @final

@@ -1,7 +1,7 @@
 cimport cython
 from posix.uio cimport iovec
-from ioring._core.uring cimport *
-from ioring._core.op cimport *
+from ioring.ring.uring cimport *
+from ioring.ring._request cimport *
 from ioring._core.awaitable cimport *
 from ioring._core.loop cimport LoopCore
 

@@ -1,10 +1,10 @@
 cimport cython
-from ioring._core.uring cimport *
-from ioring._core.op cimport *
-from ioring._core.buffers cimport BufferRing
+from ioring.ring.uring cimport *
+from ioring.ring._request cimport *
+from ioring.ring._buffer_ring cimport BufferRing
 from ioring._core.handle cimport Handle, TimerHandle, Timers
 from ioring._core.pool cimport ioring_pool
-from ioring._core.driver cimport Driver
+from ioring.ring._dispatcher cimport Driver
 
 
 cdef enum:

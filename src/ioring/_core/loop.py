@@ -23,7 +23,7 @@ from cython.cimports.ioring._core.run import ioring_make, ioring_now
 from cython.cimports.libc.errno import EINTR
 from cython.cimports.posix.unistd import write
 
-from ioring._core.errors import os_error
+from ioring.ring.errors import os_error
 
 Task = cython.declare(object, asyncio.Task)
 Future = cython.declare(object, asyncio.Future)

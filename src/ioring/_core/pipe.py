@@ -15,7 +15,7 @@ from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring._core.handle import reraise
 from cython.cimports.libc.errno import EAGAIN, EINTR, EIO, ENOBUFS
 
-from ioring._core.errors import os_error
+from ioring.ring.errors import os_error
 
 POLLIN = cython.declare(cython.uint, 1)
 POLLOUT = cython.declare(cython.uint, 4)

@@ -1,6 +1,6 @@
 cimport cython
-from ioring._core.uring cimport *
-from ioring._core.op cimport *
+from ioring.ring.uring cimport *
+from ioring.ring._request cimport *
 from ioring._core.handle cimport Handle
 from ioring._core.loop cimport LoopCore, LoopOp
 from ioring._core.sock cimport SocketCalls

@@ -11,7 +11,7 @@ import stat
 import cython
 from cython.cimports.ioring._core.handle import new_handle
 
-from ioring._core.errors import os_error
+from ioring.ring.errors import os_error
 
 POLLIN = cython.declare(cython.uint, 1)
 POLLOUT = cython.declare(cython.uint, 4)

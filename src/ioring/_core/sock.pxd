@@ -1,8 +1,8 @@
 cimport cython
 from posix.uio cimport iovec
-from ioring._core.uring cimport *
-from ioring._core.msghdr cimport msghdr as msghdr_t
-from ioring._core.op cimport *
+from ioring.ring.uring cimport *
+from ioring.ring._msghdr cimport msghdr as msghdr_t
+from ioring.ring._request cimport *
 from ioring._core.awaitable cimport *
 from ioring._core.loop cimport LoopCore
 

@@ -1,6 +1,6 @@
 cimport cython
-from ioring._core.uring cimport *
-from ioring._core.op cimport *
+from ioring.ring.uring cimport *
+from ioring.ring._request cimport *
 from ioring._core.loop cimport LoopCore, LoopOp
 from ioring._core.records cimport Records
 from ioring._core.run cimport ioring_run_method

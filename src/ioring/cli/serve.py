@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ioring._core.errors import RingUnavailable
+from ioring.ring.errors import RingUnavailable
 from ioring.http.configuration import Configuration, ConfigurationError
 from ioring.http.supervisor import run_configuration
 

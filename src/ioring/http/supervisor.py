@@ -20,7 +20,7 @@ import time
 import traceback
 
 import ioring
-from ioring._core.errors import RingUnavailable
+from ioring.ring.errors import RingUnavailable
 from ioring.http import watcher
 from ioring.http.application import load
 from ioring.http.configuration import ConfigurationError

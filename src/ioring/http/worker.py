@@ -8,7 +8,7 @@ import json
 import os
 import signal
 
-from ioring._core.errors import RingUnavailable
+from ioring.ring.errors import RingUnavailable
 from ioring.http.kept import given_up
 from ioring.http.server import Server
 from ioring.runners import new_event_loop

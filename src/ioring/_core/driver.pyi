@@ -1,3 +1,0 @@
-from ioring._core.ring import RingCore
-
-class Driver(RingCore): ...

@@ -1,0 +1,173 @@
+# cython: boundscheck=False, nonecheck=False
+"""The ring as compiled code uses it.
+
+An Op is placed once and armed for each request, or launched for one request, and told by its complete(). A program
+goes another way (see ring.py): one ring goes one of the two.
+"""
+
+import cython
+from cython.cimports.cpython.exc import PyErr_CheckSignals
+from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
+
+from ioring.ring.errors import RingError, os_error
+
+TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
+INDEX_BITS = cython.declare(cython.int, 22)
+INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
+
+
+class Driver(RingCore):
+    """What ``ioring.Ring`` is made of: everything but the registrations."""
+
+    def arm(self, op):
+        """An entry for the Op's next request, all zero but for the token. The Op must not be in flight."""
+        place: sqe_p = uring_get_sqe(cython.address(self.u))
+        if place == cython.NULL:
+            place = self.make_room()
+        self.generation += 1
+        op.table = cython.cast(cython.p_void, self)
+        op.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | op.index
+        op.position = self.u.sq_tail - 1
+        place.user_data = op.token
+        self.in_flight += 1
+        return place
+
+    def launch(self, op):
+        """What arm does, for an Op without an index: it has one, and the table's reference, until it is done."""
+        if self.u.fd < 0:  # closed; or in the child of a fork, where its memory is not there
+            self.refuse()
+        if self.spent_tail != self.spent_head:
+            self.spent_tail -= 1
+            op.index = self.spent[self.spent_tail & self.spent_mask]
+            self.ops[op.index] = op
+        else:
+            self.place(op)
+            if cython.cast(cython.uint, len(self.ops)) > self.spent_mask:
+                self.grow_spent()
+        try:
+            place: sqe_p = self.arm(op)
+        except BaseException:
+            self.ops[op.index] = self.nobody
+            self.spent[self.spent_tail & self.spent_mask] = op.index
+            self.spent_tail += 1
+            raise
+        op.marks |= MARK_LAUNCHED
+        return place
+
+    def send_off(self):
+        """An entry for a request whose result nobody waits for, and that uses no memory: a cancellation, a close."""
+        if self.u.fd < 0:
+            self.refuse()
+        place: sqe_p = uring_get_sqe(cython.address(self.u))
+        if place == cython.NULL:
+            place = self.make_room()
+        place.flags = URING_SQE_CQE_SKIP_SUCCESS
+        return place
+
+    def reap(self):
+        """Tells the Ops of everything that is in the completion queue. How many completions there were."""
+        place: cqe_p
+        token: uint64_t
+        res: int32_t
+        flags: uint32_t
+        index: cython.uint
+        op: Op
+        count: cython.int = 0
+        left: cython.uint = uring_cq_ready(cython.address(self.u)) if self.u.fd >= 0 else 1
+        while True:
+            if self.u.fd < 0:
+                if self.state == STATE_OPEN:
+                    self.refuse()
+                return count
+            if left == 0:  # what an exchange in between has brought waits for the next turn
+                return count
+            left -= 1
+            place = uring_peek_cqe(cython.address(self.u))
+            if place == cython.NULL:
+                return count
+            token = place.user_data
+            res = place.res
+            flags = place.flags
+            uring_cq_advance(cython.address(self.u), 1)
+            count += 1
+            index = token & INDEX_MASK
+            if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
+                continue
+            op = cython.cast(Op, self.ops[index])
+            if op.token != token or op.table == cython.NULL:
+                continue
+            if isinstance(op, Sqe):
+                raise RingError("a ring is driven by compiled code or by wait_cqe(), not by both")
+            if flags & URING_CQE_F_MORE == 0:
+                if op.marks & MARK_LAUNCHED:
+                    self.tell(op, res, flags)
+                    continue
+                op.table = cython.NULL
+                self.in_flight -= 1
+            op.complete(res, flags)
+
+    def tell(self, op, res, flags):
+        """The final completion of an Op that was launched."""
+        op.table = cython.NULL
+        self.in_flight -= 1
+        op.marks ^= MARK_LAUNCHED
+        self.ops[op.index] = self.nobody
+        self.spent[self.spent_tail & self.spent_mask] = op.index
+        self.spent_tail += 1
+        return op.complete(res, flags)
+
+    def reap_one(self, op):
+        """Tells one Op, which was launched, of its completion, ahead of those that came before it."""
+        place: cqe_p
+        ahead: cython.uint
+        for ahead in range(uring_cq_ready(cython.address(self.u))):
+            place = uring_cqe_at(cython.address(self.u), ahead)
+            if op.table != cython.NULL and place.user_data == op.token:
+                self.tell(op, place.res, place.flags)
+                break
+        return 0
+
+    def exchange_early(self):
+        """Submits what is prepared, and tells the Ops with MARK_EARLY that completed by that, ahead of all others.
+
+        Their completions stay in the queue and mean nothing any more.
+        """
+        place: cqe_p
+        op: Op
+        ahead: cython.uint
+        before: cython.uint
+        if self.u.fd < 0:
+            self.refuse()
+        before = uring_cq_ready(cython.address(self.u))
+        self.exchange(0, 0)
+        for ahead in range(before, uring_cq_ready(cython.address(self.u))):
+            if self.u.fd < 0:  # forked by what was told
+                self.refuse()
+            place = uring_cqe_at(cython.address(self.u), ahead)
+            op = self.find(place.user_data)
+            if op is not None and op.marks & MARK_EARLY and place.flags & URING_CQE_F_MORE == 0:
+                self.tell(op, place.res, place.flags)
+        return 0
+
+    def exchange(self, wait, timeout_ns):
+        """Submits what is prepared, and waits for so many completions and for so long (negative: for ever)."""
+        code: cython.int
+        count: cython.uint
+        flags: cython.uint = URING_ENTER_GETEVENTS
+        if self.u.fd < 0:
+            self.refuse()
+        count = uring_publish(cython.address(self.u))
+        if self.u.setup_flags & URING_SETUP_SQPOLL and uring_sq_needs_wakeup(cython.address(self.u)):
+            flags |= URING_ENTER_SQ_WAKEUP
+        with cython.nogil:
+            code = uring_enter(cython.address(self.u), count, wait, flags, timeout_ns)
+        # EBUSY: completions first. EAGAIN: no memory for a request now; it stays in the queue for the next turn.
+        if code < 0 and code not in (-EINTR, -EAGAIN, -EBUSY, -ETIME):
+            raise os_error(code, "io_uring_enter")
+        PyErr_CheckSignals()
+        return self.own()
+
+    def turn(self):
+        """One turn of a program that does nothing else: submits, waits for a completion, and tells the Ops."""
+        self.exchange(1, -1)
+        return self.reap()

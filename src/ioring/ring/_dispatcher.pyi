@@ -1,0 +1,3 @@
+from ioring.ring._queues import RingCore
+
+class Driver(RingCore): ...

@@ -1,0 +1,44 @@
+cimport cython
+from ioring.ring.uring cimport *
+from ioring.ring._request cimport *
+from ioring.ring._buffer_ring cimport BufferRing
+from ioring.ring._cqe cimport Cqe
+
+cdef extern from "Python.h":
+    int Py_AddPendingCall(int (*function)(void *) except -1, void *argument)
+
+
+cdef class Lifecycle(OpTable):
+    # `forks` is compared with the process's count of forks.
+    cdef unsigned long forks
+    cdef int owner_tid
+
+    # Indices of Ops that are done, oldest first: a circular queue with room for every index.
+    cdef unsigned *spent
+    cdef unsigned spent_mask
+    cdef unsigned spent_head
+    cdef unsigned spent_tail
+
+    # Completions taken from the queue and not shown yet, the newest first.
+    cdef list backlog
+
+    # Groups by id, and those that were unregistered while a request might still write into them.
+    cdef dict buffer_rings
+    cdef list retired
+    cdef public object _fixed_buffers
+    cdef public bint _fd_asked
+
+    cdef int adopt(self) except -1
+    cdef void leave_registered_fd(self) noexcept
+    cdef int refuse(self) except -1
+    cdef void retire_op(self, Op op) noexcept
+    cdef void end_op(self, Op op) noexcept
+    cdef int orphan(self) except -1
+    cdef int quiesce(self, double seconds) except -1
+    cdef int discard(self) except -1
+    cdef int shut(self, double seconds) except -1
+
+
+cdef int release_orphans(void *unused) except -1
+cdef int drop_unseen(object unseen) except -1
+cdef int close_ends(int *ends) except -1

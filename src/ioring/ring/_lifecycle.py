@@ -1,0 +1,381 @@
+"""Whose a ring is, and how it ends.
+
+A ring belongs to one thread: the one that made it, or, when it was made with R_DISABLED, the one that enabled it.
+Every method looks at that first. A forked child finds its copy unusable, with its descriptor closed.
+
+Closing cancels what is in flight and reaps it before the memory is unmapped. What does not end in time, and what
+cannot be reaped because the last reference was dropped in another thread, is kept for ever rather than freed under
+the kernel's hands.
+"""
+
+import time
+import warnings
+
+import cython
+from cython.cimports.ioring.ring.fork_guard import (
+    uring_close,
+    uring_enlist,
+    uring_forks,
+    uring_thread_is_alive,
+    uring_watch_forks,
+)
+from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
+from cython.cimports.libc.stdlib import free
+from cython.cimports.libc.string import memset
+from cython.cimports.posix.unistd import close as close_descriptor
+from cython.cimports.posix.unistd import dup, getpid, usleep
+
+from ioring.ring.errors import ForkedRing, RingClosed, RingError, WrongThread, os_error
+
+CLOSE_SECONDS = 10.0
+"""How long close() waits for requests that cannot be cancelled: the disk reads of a dead NFS server, say."""
+
+LOST = "{} requests of a ring did not end: their memory will never be freed"
+
+ABANDONED = []
+"""What the kernel may still write to, of rings that are gone. Never emptied."""
+
+ORPHANS = []
+"""Descriptors of rings that went away in another thread, with the places that they still have among the registered
+ones of their own: (thread, descriptor, index, count of forks). While it has its place a ring lives on in the kernel,
+and only its own thread can take it away."""
+
+uring_watch_forks()
+
+
+class Lifecycle(OpTable):
+    """A ring from its opening to its end, without its use."""
+
+    def __cinit__(self):
+        self.backlog = []
+        self.buffer_rings = {}
+        self.retired = []
+
+    def __init__(self, entries, flags, cq_entries, sq_thread_cpu, sq_thread_idle, wq_fd):
+        parameters: uring_params
+        error: cython.int
+        if self.state != STATE_NEW:
+            raise RingError("a ring is opened once: make another Ring")
+        memset(cython.address(parameters), 0, cython.sizeof(uring_params))
+        parameters.flags = flags
+        parameters.cq_entries = cq_entries
+        parameters.sq_thread_cpu = sq_thread_cpu
+        parameters.sq_thread_idle = sq_thread_idle
+        parameters.wq_fd = wq_fd
+        error = uring_open(cython.address(self.u), entries, cython.address(parameters))
+        if error < 0:
+            raise os_error(error, "io_uring_setup")
+        uring_enlist(cython.address(self.u))
+        self.state = STATE_OPEN
+        self.adopt()
+        if ORPHANS:
+            release_orphans(cython.NULL)
+
+    # Whose it is.
+
+    def adopt(self):
+        self.owner = uring_thread_self()
+        self.owner_tid = uring_gettid()
+        self.forks = uring_forks
+
+    def check(self):
+        """That this thread may use the ring, and that there is one; else the exception that says why not."""
+        # The child of a fork finds every descriptor -1.
+        if self.state == STATE_OPEN and self.owner == uring_thread_self() and self.u.fd >= 0:
+            return 0
+        return self.refuse()
+
+    def refuse(self):
+        if self.state == STATE_OPEN and self.forks != uring_forks:
+            raise ForkedRing("the ring belongs to the parent process: make a new one in the child")
+        if self.state == STATE_NEW:
+            raise RingClosed("the ring was never opened")
+        if self.state != STATE_OPEN:
+            raise RingClosed("the ring is closed")
+        raise WrongThread(
+            "the ring belongs to another thread: use it there, or send it a message by ioring.send_msg_ring()"
+        )
+
+    def fileno(self):
+        """The ring's descriptor; readable for ``select`` and ``poll`` when completions are there.
+
+        Raises:
+            RingClosed: the ring is closed.
+        """
+        if self.state != STATE_OPEN or self.forks != uring_forks:
+            self.refuse()
+        return self.u.fd
+
+    @property
+    def closed(self):
+        """Whether the ring is closed, or belongs to the parent of this process."""
+        return self.state != STATE_OPEN or self.forks != uring_forks
+
+    def _check(self):
+        self.check()
+
+    def _enabled(self):
+        """The ring was made with R_DISABLED and is enabled now: it belongs to this thread."""
+        self.u.setup_flags &= ~cython.cast(cython.uint, URING_SETUP_R_DISABLED)
+        self._move_here()
+
+    def _move_here(self):
+        """The ring is this thread's from now on: allowed when it was made without SINGLE_ISSUER."""
+        if self.owner_tid != uring_gettid() and self.u.enter_flags & URING_ENTER_REGISTERED_RING:
+            self.orphan()  # the index is another thread's
+            self.leave_registered_fd()
+        self.adopt()
+
+    def _adopt_disabled(self):
+        """Lets another thread call register while the ring is disabled: it is about to enable it."""
+        if self.state == STATE_OPEN and self.forks == uring_forks and self.u.setup_flags & URING_SETUP_R_DISABLED:
+            self.owner = uring_thread_self()
+        else:
+            self.check()
+
+    def _use_registered_fd(self, index):
+        """Enter by index from now on, or by descriptor when the index is negative."""
+        number: cython.int = index
+        self.check()
+        if number < 0:
+            self.leave_registered_fd()
+        else:
+            self.u.enter_fd = number
+            self.u.enter_flags |= URING_ENTER_REGISTERED_RING
+
+    def leave_registered_fd(self):
+        self.u.enter_fd = self.u.fd
+        self.u.enter_flags &= ~cython.cast(cython.uint, URING_ENTER_REGISTERED_RING)
+
+    @property
+    def _registered_fd(self):
+        return self.u.enter_fd if self.u.enter_flags & URING_ENTER_REGISTERED_RING else -1
+
+    # The end: of a request, and of the ring.
+
+    def retire_op(self, op):
+        """The request is over and no longer counted: its memory is given up, and the Op can be used again.
+
+        Giving things up may run anybody's code. The caller holds a reference, so that the Op is not used again by it.
+        """
+        if self.state == STATE_OPEN:
+            self.spent[self.spent_tail & self.spent_mask] = op.index
+            self.spent_tail += 1
+        if op.marks & MARK_HELD:
+            op.release()
+        op.marks = 0
+        op.user_data = None
+
+    def end_op(self, op):
+        """The request will be of no use any more, because the ring closes."""
+        op.table = cython.NULL
+        self.in_flight -= 1
+        self.retire_op(op)
+
+    def close(self):
+        """Cancels what is in flight, waits until the kernel is done with it, and closes the ring.
+
+        Corresponds to ``io_uring_queue_exit``, which does not wait. Completions that nobody took are lost; the
+        descriptors that they brought are closed, and so is the ring's own file table. A second call does nothing.
+        May be called in another thread once the ring's own has ended. Requests that do not end within 10 seconds
+        are given up with a ``ResourceWarning``; their memory is never freed.
+
+        Raises:
+            WrongThread: the ring's thread is alive, and not this one.
+        """
+        attempt: cython.int = 0
+        lost: cython.uint
+        if self.state == STATE_OPEN and self.forks == uring_forks and self.owner != uring_thread_self():
+            # Thread.join() comes back a little before the kernel's thread is gone.
+            while uring_thread_is_alive(self.owner_tid):
+                attempt += 1
+                if attempt > 100:
+                    self.refuse()
+                with cython.nogil:
+                    usleep(1000)
+        lost = self.shut(CLOSE_SECONDS)
+        if lost:
+            warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=2)
+
+    def shut(self, seconds):
+        """Closes whatever happens. The number of requests that had to be given up."""
+        op: Op
+        ring: BufferRing
+        lost: cython.uint = 0
+        if self.state != STATE_OPEN:
+            return 0
+        self.state = STATE_CLOSING
+        if self.forks == uring_forks:
+            # A later thread may have got the place in memory, but not the registered rings, of the ring's own.
+            if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
+                if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
+                    self.orphan()
+                self.leave_registered_fd()
+            elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
+                uring_unregister_ring_fd(cython.address(self.u))
+            self.quiesce(seconds)
+            self.discard()
+            lost = self.in_flight
+            if lost:
+                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+            else:
+                # Synchronously, unlike the kernel's own clean-up: a peer sees the end of the stream now.
+                uring_sys_register(self.u.fd, URING_UNREGISTER_FILES, cython.NULL, 0)
+                if self._fixed_buffers is not None:
+                    uring_sys_register(self.u.fd, URING_UNREGISTER_BUFFERS, cython.NULL, 0)
+            for unseen in self.backlog:
+                drop_unseen(unseen)
+        uring_close(cython.address(self.u))
+        self.state = STATE_CLOSED
+        self.files = 0
+        self.in_flight = 0
+        self.spent_head = self.spent_tail
+        # Giving things up may run anybody's code, which finds a closed ring.
+        ops, self.ops = self.ops, []
+        for candidate in ops:
+            op = candidate
+            op.table = cython.NULL
+        groups, self.buffer_rings = self.buffer_rings, {}
+        for buffers in groups.values():
+            ring = buffers
+            ring.detach()
+        self.backlog, self.retired, self.provided, self._fixed_buffers = [], [], {}, None
+        if lost == 0:
+            for candidate in ops:
+                op = candidate
+                op.release()
+        return lost
+
+    def orphan(self):
+        """Leaves it to the ring's thread to take the ring from its registered ones: soon, or when it uses a ring."""
+        fd: cython.int = dup(self.u.fd)
+        if fd >= 0:
+            ORPHANS.append((self.owner_tid, fd, self.u.enter_fd, self.forks))
+            if self.owner_tid == getpid():
+                Py_AddPendingCall(release_orphans, cython.NULL)
+        return 0
+
+    def quiesce(self, seconds):
+        """Cancels everything and reaps until nothing is in flight, for so many seconds at most."""
+        op: Op
+        place: sqe_p
+        code: cython.int
+        limit: uint64_t
+        flags: cython.uint = URING_ENTER_GETEVENTS
+        if self.u.setup_flags & URING_SETUP_SQPOLL:
+            flags |= URING_ENTER_SQ_WAKEUP
+            self.u.sq_tail = self.u.sq_published
+        else:
+            uring_retract(cython.address(self.u))
+        limit = self.u.sq_tail
+        for candidate in list(self.ops):
+            op = candidate
+            if op.table != cython.NULL and op.position >= limit:
+                self.end_op(op)
+        deadline: cython.double = time.monotonic() + seconds
+        while True:
+            self.discard()
+            if self.in_flight == 0 or time.monotonic() > deadline:
+                return 0
+            # Twice, because neither finds all: an entry waits behind an IO_DRAIN, and the registration does not see the
+            # kernel workers of an SQPOLL thread. Restrictions may forbid one of the two.
+            with cython.nogil:
+                uring_cancel_all(cython.address(self.u), 1_000_000)
+            place = uring_get_sqe(cython.address(self.u))
+            if place != cython.NULL:
+                place.opcode = URING_OP_ASYNC_CANCEL
+                place.fd = -1
+                place.op_flags = URING_CANCEL_ALL | URING_CANCEL_ANY
+                uring_publish(cython.address(self.u))
+            # The cancellation's own completion is one; wait for one more.
+            with cython.nogil:
+                code = uring_enter(cython.address(self.u), uring_sq_ready(cython.address(self.u)), 2, flags, 20_000_000)
+            if code < 0 and code not in (-EINTR, -ETIME, -EAGAIN, -EBUSY):
+                return 0  # another thread's ring, or one that was never enabled
+
+    def discard(self):
+        """Takes all completions from the queue for nobody to see."""
+        ends: cython.int[2]
+        place: cqe_p
+        token: uint64_t
+        res: int32_t
+        flags: uint32_t
+        op: Op
+        while True:
+            place = uring_peek_cqe(cython.address(self.u))
+            if place == cython.NULL:
+                return 0
+            token = place.user_data
+            res = place.res
+            flags = place.flags
+            uring_cq_advance(cython.address(self.u), 1)
+            op = self.find(token)
+            if op is not None:
+                if res >= 0 and op.marks & MARK_DESCRIPTOR:
+                    if op.pipe_ends(ends):
+                        close_ends(ends)
+                    else:
+                        close_descriptor(res)
+                if flags & URING_CQE_F_MORE == 0:
+                    op.ended_with(res)
+                    self.end_op(op)
+
+    def __enter__(self):
+        if self.state != STATE_OPEN or self.forks != uring_forks:
+            self.refuse()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def __del__(self):
+        # Runs before the garbage collector clears anything, so that the requests' memory is whole until here.
+        inherited: cython.bint = self.forks != uring_forks
+        lost: cython.uint
+        if self.state == STATE_OPEN:
+            lost = self.shut(2.0)
+            if lost:
+                warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=1)
+            if not inherited:
+                warnings.warn("a Ring was not closed", ResourceWarning, source=self, stacklevel=1)
+
+    def __dealloc__(self):
+        op: Op
+        if self.state == STATE_OPEN:  # only when a subclass overrides __del__
+            if self.in_flight and self.ops is not None:
+                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+                for candidate in self.ops:
+                    op = candidate
+                    op.table = cython.NULL
+            uring_close(cython.address(self.u))
+        free(self.spent)
+
+
+def release_orphans(unused):
+    """Takes this thread's orphans from its registered rings. In the main thread also called by the interpreter."""
+    tid: cython.int = uring_gettid()
+    for orphan in list(ORPHANS):
+        owner, fd, index, forks = orphan
+        if owner != tid and forks == uring_forks:
+            continue
+        ORPHANS.remove(orphan)
+        if forks == uring_forks:
+            uring_unregister_ring_index(fd, index)
+        close_descriptor(fd)
+    return 0
+
+
+def drop_unseen(unseen):
+    """Closes what a completion brought that nobody will see."""
+    cqe: Cqe = unseen
+    if cqe.pipe:
+        close_ends(cqe.ends)
+    elif cqe.descriptor:
+        close_descriptor(cqe.number)
+    return 0
+
+
+def close_ends(ends):
+    close_descriptor(ends[0])
+    close_descriptor(ends[1])
+    return 0

@@ -1,0 +1,23 @@
+from types import TracebackType
+from typing import Any, Self
+
+from ioring.ring._request import OpTable
+
+CLOSE_SECONDS: float
+LOST: str
+ABANDONED: list[tuple[Any, ...]]
+ORPHANS: list[tuple[int, int, int, int]]
+
+class Lifecycle(OpTable):
+    def __init__(
+        self, entries: int, flags: int, cq_entries: int, sq_thread_cpu: int, sq_thread_idle: int, wq_fd: int
+    ) -> None: ...
+    def fileno(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    def __del__(self) -> None: ...

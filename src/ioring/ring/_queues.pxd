@@ -1,0 +1,52 @@
+cimport cython
+from ioring.ring.uring cimport *
+
+from ioring.ring._lifecycle cimport *
+from ioring.ring._buffer_ring cimport BufferRing
+from ioring.ring._cqe cimport Additional, Cqe, new_cqe
+from ioring.ring._sqe cimport Sqe
+
+
+cdef class RingCore(Lifecycle):
+    @cython.final
+    cdef int own(self) except -1
+    @cython.final
+    cdef sqe_p make_room(self) except NULL
+    @cython.final
+    cdef int handed_out(self, tuple key) except -1
+    @cython.final
+    cdef int drop_retired(self) except -1
+    @cython.final
+    cdef int flush_completions(self) except -1
+    @cython.final
+    cdef Sqe take_sqe(self)
+    @cython.final
+    cdef int grow_spent(self) except -1
+    @cython.final
+    cdef int receive(self, Cqe cqe, unsigned group, bint bundle) except -1
+    @cython.final
+    cdef Cqe pop(self)
+    @cython.final
+    cdef bint dispatch(self, Cqe cqe, uint64_t token, int32_t res, uint32_t flags) except -1
+    @cython.final
+    cdef bint foreign(self, Cqe cqe, uint64_t token) except -1
+    @cython.final
+    cdef int strip_skips(self) except -1
+    @cython.final
+    cdef int flush(self) except -1
+    @cython.final
+    cdef int enter(self, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns) except? -1
+    @cython.final
+    cdef int entered(self, int code) except? -1
+    @cython.final
+    cdef int enter_and_wait(self, unsigned wanted, int64_t deadline) except -1
+    @cython.final
+    cdef int put_back(self, list collected) except -1
+    @cython.final
+    cdef int collect(self, unsigned n, list collected, int64_t deadline) except -1
+
+
+@cython.final
+cdef class Completions:
+    cdef RingCore ring
+    cdef unsigned left

@@ -1,0 +1,113 @@
+# cython: boundscheck=False, nonecheck=False
+"""What is in flight: one Op per submitted request, and the table that keeps them alive.
+
+The kernel hands back 64 bits with every completion. They are not a pointer here but a token: the place in the
+table, and a number that is never used twice. A completion that carries anything else (a message from another ring,
+from another process) is recognised as foreign instead of being followed into memory. A token has its highest bit
+set; messages may use everything below.
+
+The table holds a reference to every Op in flight, and whatever memory the kernel may touch hangs on the Op until its
+final completion; it is given up there and nowhere else.
+"""
+
+import cython
+from cython.cimports.ioring.ring.member import ioring_add_member
+
+TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
+INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
+
+
+class Op:
+    """One request on its way through the kernel."""
+
+    def completed(self, table, res, flags):
+        """Called at each completion of an Op that has MARK_HOOK, before anybody sees it."""
+        return 0
+
+    def complete(self, res, flags):
+        """Called at each completion that Driver.reap takes: for requests that are answered in compiled code."""
+        raise NotImplementedError
+
+    def pipe_ends(self, ends):
+        """Whether the request made a pipe; its two descriptors."""
+        return False
+
+    def ended_with(self, res):
+        """Called at the final completion when the ring is being closed, for requests that care how they ended."""
+        return 0
+
+    def release(self):
+        """Gives up what the kernel no longer needs: called once, after the final completion."""
+
+
+class OpTable:
+    """The ring's memory and the requests in it. At most 4,194,304 (2**22) may be in flight at once.
+
+    An Op keeps its index when it is done, and with it the table's reference, until the ring uses it again or gives
+    the index to another: so that a request costs no allocation. Only `table` tells whether it is in flight.
+    """
+
+    def __cinit__(self):
+        self.u.fd = -1
+        self.ops = []
+        self.provided = {}
+        self.nobody = Op.__new__(Op)
+
+    def check(self):
+        raise NotImplementedError
+
+    def place(self, op):
+        """Gives an Op an index of its own."""
+        if cython.cast(cython.ulonglong, len(self.ops)) > INDEX_MASK:
+            raise MemoryError("4194304 requests are in flight: reap completions before preparing more")
+        op.index = len(self.ops)
+        self.ops.append(op)
+        return 0
+
+    def find(self, token):
+        op: Op
+        index: cython.uint = token & INDEX_MASK
+        if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
+            return None
+        op = self.ops[index]
+        if op.token != token or op.table == cython.NULL:
+            return None
+        return op
+
+    def token_of(self, target):
+        """The token of a request: given as itself, or by its user_data. A token that matches nothing if none does."""
+        op: Op
+        found: Op = None
+        if isinstance(target, Op):
+            found = target
+            if found.table == cython.NULL:
+                return TOKEN_BIT  # it is over
+            if found.table != cython.cast(cython.p_void, self):
+                raise ValueError("the request belongs to another ring")
+            return found.token
+        for candidate in list(self.ops):
+            op = candidate
+            if op.table == cython.NULL:
+                continue
+            if op.user_data is target or (op.user_data is not None and op.user_data == target):
+                if found is not None:
+                    raise ValueError(
+                        f"several requests in flight carry user_data {target!r}: name one by its Sqe, "
+                        "or cancel by descriptor or operation"
+                    )
+                found = op
+        return TOKEN_BIT if found is None else found.token
+
+
+def _add_members():
+    op: Op = Op.__new__(Op)
+    offset: cython.Py_ssize_t = cython.cast(cython.p_char, cython.address(op.token)) - cython.cast(
+        cython.p_char, cython.cast(cython.p_void, op)
+    )
+    ioring_add_member(Op, b"user_data", offset + 8, False, b"Any object; comes back with every Cqe of the request.")
+    op.user_data = offset
+    if cython.cast(object, op).user_data is not op.user_data:
+        raise ImportError("the compiler laid out Op in an unexpected way")
+
+
+_add_members()

@@ -1,0 +1,70 @@
+"""The exceptions of the ring, and the one place where a negative result becomes an OSError.
+
+::
+
+    OSError
+     └─ RingUnavailable        the kernel, or whoever configured it, does not give this process a ring
+    RuntimeError
+     └─ RingError              the ring is used in a way that it does not allow
+         ├─ RingClosed         after close()
+         ├─ WrongThread        from a thread that the ring does not belong to
+         ├─ ForkedRing         in a child process that inherited the ring by fork()
+         ├─ SqeSubmitted       an SQE is changed after it was handed to the kernel
+         ├─ SubmissionQueueFull   no room for an SQE, and submitting did not make any
+         └─ RegistrationError  registered twice, or used without being registered
+    IndexError
+     └─ SlotError              a direct descriptor outside the ring's file table
+"""
+
+import os
+
+from ioring.ring.constants import Op
+
+
+class RingError(RuntimeError):
+    """The ring is used in a way that it does not allow."""
+
+
+class RingClosed(RingError):
+    """The ring was closed."""
+
+
+class WrongThread(RingError):
+    """The ring belongs to another thread."""
+
+
+class ForkedRing(RingError):
+    """The ring belongs to the parent process."""
+
+
+class SqeSubmitted(RingError):
+    """The SQE is no longer the program's to change."""
+
+
+class SubmissionQueueFull(RingError):
+    """The submission queue is full, and submitting did not make room."""
+
+
+class RegistrationError(RingError):
+    """A resource is registered already, or is not registered."""
+
+
+class SlotError(IndexError):
+    """A direct descriptor lies outside the ring's file table."""
+
+
+class RingUnavailable(OSError):
+    """No ring can be had. ``errno`` is the kernel's; the message gives the reason and the remedy."""
+
+
+def operation_name(opcode):
+    """The lower-case name of an operation, as in ``recv``; ``op N`` for one that has no name here."""
+    try:
+        return Op(opcode).name.lower()
+    except ValueError:
+        return f"op {opcode}"
+
+
+def os_error(result, operation):
+    """The exception for a negative result: OSError or its subclass, with the operation where a file name stands."""
+    return OSError(-result, os.strerror(-result), operation)
