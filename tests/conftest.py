@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 
 import ioring
-from ioring import quirks
+from ioring.loop import kernel_bugs as quirks
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
 RELEASE_TIMEOUT_S = 2.0

@@ -508,7 +508,7 @@ def test_run_falls_back_only_when_asked(monkeypatch):
     def no_ring(*args, **kwargs):
         raise ioring.RingUnavailable(1, "io_uring is switched off on this system")
 
-    monkeypatch.setattr("ioring.runners.Loop", no_ring)
+    monkeypatch.setattr("ioring.loop.runners.Loop", no_ring)
 
     async def main():
         return type(asyncio.get_running_loop())

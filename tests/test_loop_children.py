@@ -17,7 +17,7 @@ import weakref
 import pytest
 
 import ioring
-from ioring import children
+from ioring.loop import subprocesses as children
 from rings import WAIT_S, pipe_pair
 from running import run, turns, unclosed
 

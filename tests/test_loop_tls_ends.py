@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from ioring._core.tls import TlsProtocol
+from ioring.loop._tls_transport import TlsProtocol
 from tls_peer import BufferedRecorder, Certificates, Peer, Recorder, accepted, connect_raw, end, pair, serve
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 import ioring
-from ioring import quirks
+from ioring.loop import kernel_bugs as quirks
 from rings import RESET, WAIT_S, as_root, python
 from running import connected, run, until
 
@@ -27,7 +27,7 @@ def not_known(monkeypatch):
 def loop(request, monkeypatch):
     """A loop that receives as suits this kernel, and one that does as on a kernel with the fault."""
     if request.param == "once":
-        monkeypatch.setattr("ioring.loop.multishot_misses_ends", lambda: True)
+        monkeypatch.setattr("ioring.loop.event_loop.multishot_misses_ends", lambda: True)
     loop = ioring.Loop()
     assert loop._receive_once or request.param == "as found"
     yield loop
@@ -86,7 +86,7 @@ import ctypes
 if ctypes.CDLL(None).unshare(0x40000000):
     print("None")
 else:
-    from ioring import quirks
+    from ioring.loop import kernel_bugs as quirks
     try:
         quirks._connection()[0].close()
     except AttributeError:

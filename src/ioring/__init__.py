@@ -62,10 +62,10 @@ from ioring._version import __version__ as __version__
 from ioring.ring.probe import KernelFeatures, features
 from ioring.files import open as open
 from ioring.files import wrap
-from ioring.loop import Loop
+from ioring.loop.event_loop import Loop
 from ioring.path import Path
 from ioring.ring.ring import Ring, send_msg_ring
-from ioring.runners import EventLoopPolicy, new_event_loop, run
+from ioring.loop.runners import EventLoopPolicy, new_event_loop, run
 from ioring.ring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import weakref
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring.constants import SetupFlags
 from ioring.ring.errors import RingUnavailable
-from ioring._core.loop import LoopCore
+from ioring.loop._core import LoopCore
 from ioring.ring.ring import Ring
 
 ENTRIES = 256

@@ -1,8 +1,8 @@
 cimport cython
 from cpython.object cimport PyObject
-from ioring._core.awaitable cimport exception_of
+from ioring.loop._awaitable cimport exception_of
 from ioring._core.exchange cimport Exchange, queued, wake
-from ioring._core.handle cimport reraise
+from ioring.loop._handles cimport reraise
 from ioring._core.service cimport Service
 
 cdef extern from "awaitable.h":

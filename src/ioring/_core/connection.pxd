@@ -2,7 +2,7 @@ cimport cython
 from ioring._core.asgi cimport AsgiExchange
 from ioring._core.exchange cimport Channel, Exchange, queued, wake
 from ioring._core.service cimport Service
-from ioring._core.stream cimport Stream
+from ioring.loop._stream_transport cimport Stream
 
 cdef extern from "http.h":
     enum:

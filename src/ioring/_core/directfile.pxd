@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from ioring._core.file cimport lend
 from ioring._core.rawfile cimport RawFile
 from ioring._core.fileops cimport *
-from ioring._core.loop cimport UNSENT_MAX, LoopCore
+from ioring.loop._core cimport UNSENT_MAX, LoopCore
 
 
 @cython.final

@@ -1,7 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 from ioring._core.fileops cimport *
-from ioring._core.loop cimport LoopCore
+from ioring.loop._core cimport LoopCore
 
 cdef enum:
     CHUNK_MAX = 1048576  # read() goes by steps of this

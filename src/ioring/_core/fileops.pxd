@@ -2,8 +2,8 @@ cimport cython
 from posix.uio cimport iovec
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
-from ioring._core.awaitable cimport *
-from ioring._core.loop cimport LoopCore
+from ioring.loop._awaitable cimport *
+from ioring.loop._core cimport LoopCore
 
 cdef extern from "fileio.h":
     int64_t ioring_read_now(int fd, void *buffer, size_t size, int64_t offset) nogil

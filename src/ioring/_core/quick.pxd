@@ -1,5 +1,5 @@
 cimport cython
-from ioring._core.awaitable cimport *
+from ioring.loop._awaitable cimport *
 
 cdef extern from "fileio.h":
     object ioring_send(object coroutine, int *finished)

@@ -1,6 +1,6 @@
 cimport cython
 from libc.stdint cimport uint32_t
-from ioring._core.loop cimport LoopCore, LoopOp
+from ioring.loop._core cimport LoopCore, LoopOp
 from ioring._core.exchange cimport Channel, Exchange
 from ioring._core.service cimport Service
 

@@ -12,7 +12,7 @@ import io
 import cython
 from cython.cimports.ioring._core.environ import environ, field_of, status_of
 from cython.cimports.ioring._core.gate import ioring_gate_pass, ioring_gate_unlock, ioring_gate_wake
-from cython.cimports.ioring._core.loop import LoopCore
+from cython.cimports.ioring.loop._core import LoopCore
 from cython.cimports.ioring.ring.uring import URING_OP_FUTEX_WAKE, sqe_p, uring_send_wakeup
 
 PRIVATE_U32 = cython.declare(cython.int, 0x82)

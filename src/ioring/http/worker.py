@@ -11,7 +11,7 @@ import signal
 from ioring.ring.errors import RingUnavailable
 from ioring.http.kept import given_up
 from ioring.http.server import Server
-from ioring.runners import new_event_loop
+from ioring.loop.runners import new_event_loop
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 

@@ -1,9 +1,9 @@
 cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
-from ioring._core.loop cimport LoopCore, LoopOp
-from ioring._core.run cimport ioring_run_method
-from ioring._core.transport cimport *
+from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop.context_call cimport ioring_run_method
+from ioring.loop._transport cimport *
 
 
 cdef class ReadPipe(Transport):

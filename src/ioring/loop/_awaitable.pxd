@@ -1,6 +1,6 @@
 cimport cython
 from ioring.ring._request cimport *
-from ioring._core.loop cimport LoopOp
+from ioring.loop._core cimport LoopOp
 
 cdef extern from "awaitable.h":
     void ioring_awaitable_install(object cls, object (*step)(object, int *))

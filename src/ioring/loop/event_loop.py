@@ -28,21 +28,21 @@ import threading
 import time
 import weakref
 
-from ioring._core.accept import Acceptor
+from ioring.loop._acceptor import Acceptor
 from ioring.ring.sockaddr import encode_for
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring.constants import Op, RegisterOp, SetupFlags
-from ioring._core.datagram import datagram_transport
+from ioring.loop._datagram_transport import datagram_transport
 from ioring.ring.errors import ForkedRing, RingUnavailable
-from ioring._core.pipe import read_pipe, write_pipe
-from ioring._core.poll import Watching
-from ioring._core.reader import adopt
-from ioring._core.sock import bequeath, connect
-from ioring._core.stream import stream_of_descriptor, stream_of_socket
-from ioring._core.tls import TlsProtocol
-from ioring.children import Children
+from ioring.loop._pipe_transport import read_pipe, write_pipe
+from ioring.loop._readiness import Watching
+from ioring.loop._stream_reader import adopt
+from ioring.loop._sock_calls import bequeath, connect
+from ioring.loop._stream_transport import stream_of_descriptor, stream_of_socket
+from ioring.loop._tls_transport import TlsProtocol
+from ioring.loop.subprocesses import Children
 from ioring.ring.probe import features
-from ioring.quirks import multishot_misses_ends
+from ioring.loop.kernel_bugs import multishot_misses_ends
 from ioring.ring.ring import Ring
 
 logger = logging.getLogger("asyncio")

@@ -8,7 +8,7 @@ one, each with a slot put by for it, until there is none; clients wait in the li
 import cython
 from cython.cimports.cpython.contextvars import PyContext_Copy, PyContext_CopyCurrent
 from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring._core.handle import reraise
+from cython.cimports.ioring.loop._handles import reraise
 from cython.cimports.libc.errno import EAGAIN, ECONNABORTED, EINTR
 from cython.cimports.posix.unistd import close
 

@@ -3,8 +3,8 @@ from posix.uio cimport iovec
 from ioring.ring.uring cimport *
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
-from ioring._core.awaitable cimport *
-from ioring._core.loop cimport LoopCore
+from ioring.loop._awaitable cimport *
+from ioring.loop._core cimport LoopCore
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t send_now "send"(int fd, const void *data, size_t size, int flags)

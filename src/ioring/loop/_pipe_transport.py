@@ -12,7 +12,7 @@ import stat
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring._core.handle import reraise
+from cython.cimports.ioring.loop._handles import reraise
 from cython.cimports.libc.errno import EAGAIN, EINTR, EIO, ENOBUFS
 
 from ioring.ring.errors import os_error

@@ -1,10 +1,10 @@
 cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
-from ioring._core.loop cimport UNSENT_MAX, LoopCore, LoopOp
-from ioring._core.run cimport ioring_run_method
-from ioring._core.output cimport Output
-from ioring._core.transport cimport *
+from ioring.loop._core cimport UNSENT_MAX, LoopCore, LoopOp
+from ioring.loop.context_call cimport ioring_run_method
+from ioring.loop._writable_transport cimport Output
+from ioring.loop._transport cimport *
 
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:

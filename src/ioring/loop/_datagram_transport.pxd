@@ -3,9 +3,9 @@ from ioring.ring.uring cimport *
 from ioring.ring._buffer_ring cimport BufferRing
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
-from ioring._core.loop cimport LoopCore, LoopOp
-from ioring._core.run cimport ioring_run_method2
-from ioring._core.transport cimport *
+from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop.context_call cimport ioring_run_method2
+from ioring.loop._transport cimport *
 
 
 cdef struct recvmsg_out:

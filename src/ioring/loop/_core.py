@@ -17,9 +17,9 @@ import weakref
 import cython
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
-from cython.cimports.ioring._core.handle import new_handle
-from cython.cimports.ioring._core.pool import ioring_pool_bytes, ioring_pool_clear
-from cython.cimports.ioring._core.run import ioring_make, ioring_now
+from cython.cimports.ioring.loop._handles import new_handle
+from cython.cimports.ioring.loop.bytes_pool import ioring_pool_bytes, ioring_pool_clear
+from cython.cimports.ioring.loop.context_call import ioring_make, ioring_now
 from cython.cimports.libc.errno import EINTR
 from cython.cimports.posix.unistd import write
 

@@ -13,7 +13,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
-from cython.cimports.ioring._core.handle import reraise
+from cython.cimports.ioring.loop._handles import reraise
 from cython.cimports.libc.errno import EAGAIN, EINTR, ENOBUFS, ENOMEM
 from cython.cimports.libc.string import memcpy, memset
 

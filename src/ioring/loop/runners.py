@@ -4,7 +4,7 @@ import asyncio
 import warnings
 
 from ioring.ring.errors import RingUnavailable
-from ioring.loop import Loop
+from ioring.loop.event_loop import Loop
 
 
 def new_event_loop():

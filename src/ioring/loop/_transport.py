@@ -10,7 +10,7 @@ import warnings
 import cython
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
 from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring._core.handle import reraise
+from cython.cimports.ioring.loop._handles import reraise
 from cython.cimports.posix.unistd import close
 
 HIGH_WATER = cython.declare(cython.size_t, 65536)

@@ -1,8 +1,8 @@
 cimport cython
-from ioring._core.awaitable cimport *
-from ioring._core.loop cimport LoopCore
-from ioring._core.stream cimport Stream
-from ioring._core.transport cimport Filter
+from ioring.loop._awaitable cimport *
+from ioring.loop._core cimport LoopCore
+from ioring.loop._stream_transport cimport Stream
+from ioring.loop._transport cimport Filter
 
 
 @cython.final

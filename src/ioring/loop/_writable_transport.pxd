@@ -3,8 +3,8 @@ from posix.uio cimport iovec
 from ioring.ring.uring cimport *
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
-from ioring._core.loop cimport LoopCore, LoopOp
-from ioring._core.transport cimport *
+from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._transport cimport *
 
 cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t send(int fd, const void *buffer, size_t length, int flags)

@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
 
-from ioring.loop import Loop
+from ioring.loop.event_loop import Loop
 
 _T = TypeVar("_T")
 

@@ -1,9 +1,9 @@
 cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
-from ioring._core.handle cimport Handle
-from ioring._core.loop cimport LoopCore, LoopOp
-from ioring._core.sock cimport SocketCalls
+from ioring.loop._handles cimport Handle
+from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._sock_calls cimport SocketCalls
 
 
 @cython.final

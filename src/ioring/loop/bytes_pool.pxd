@@ -1,6 +1,6 @@
 # pool.h as Cython sees it.
 
-cdef extern from "pool.h":
+cdef extern from "bytes_pool.h":
     struct ioring_pool:
         Py_ssize_t capacity
 

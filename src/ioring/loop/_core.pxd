@@ -2,8 +2,8 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.ring._buffer_ring cimport BufferRing
-from ioring._core.handle cimport Handle, TimerHandle, Timers
-from ioring._core.pool cimport ioring_pool
+from ioring.loop._handles cimport Handle, TimerHandle, Timers
+from ioring.loop.bytes_pool cimport ioring_pool
 from ioring.ring._dispatcher cimport Driver
 
 

@@ -19,8 +19,8 @@ import cython
 from cython.cimports.cpython.buffer import PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring._core.handle import reraise
-from cython.cimports.ioring._core.stream import recv
+from cython.cimports.ioring.loop._handles import reraise
+from cython.cimports.ioring.loop._stream_transport import recv
 from cython.cimports.libc.errno import EAGAIN, EINTR, ENOBUFS, errno
 from cython.cimports.libc.string import memcpy
 from cython.cimports.posix.unistd import close

@@ -16,7 +16,7 @@ import sys
 import cython
 from cython.cimports.cpython.bytes import PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring._core.handle import reraise
+from cython.cimports.ioring.loop._handles import reraise
 
 HANDSHAKE_TIMEOUT = 60.0
 SHUTDOWN_TIMEOUT = 30.0

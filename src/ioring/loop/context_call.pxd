@@ -2,7 +2,7 @@
 
 from cpython.object cimport PyObject
 
-cdef extern from "run.h":
+cdef extern from "context_call.h":
     int ioring_run(object context, object callback, object args) noexcept
     PyObject *ioring_run_method(object context, object self, object name, object argument) noexcept
     PyObject *ioring_run_method2(

@@ -9,7 +9,7 @@ import select
 import stat
 
 import cython
-from cython.cimports.ioring._core.handle import new_handle
+from cython.cimports.ioring.loop._handles import new_handle
 
 from ioring.ring.errors import os_error
 
