@@ -17,8 +17,8 @@ import time
 
 import ioring
 from ioring.ring.constants import Op
-from ioring._core.fileops import call
-from ioring.engine import running
+from ioring.files._requests import call
+from ioring.files.engine import running
 
 AT_FDCWD = -100
 NAMES_AT = AT_FDCWD & 0xFFFFFFFF

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import ioring
-from ioring import engine
+from ioring.files import engine
 from rings import WAIT_S, wait_until
 
 

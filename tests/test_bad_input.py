@@ -574,7 +574,7 @@ def test_restricted_ring():
 
 NONES = """
 import asyncio, inspect, io, os, tempfile
-from ioring import files
+from ioring.files import opening as files
 
 KIND = {kind!r}
 SAMPLES = dict(

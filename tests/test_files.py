@@ -13,7 +13,7 @@ import pytest
 
 from engines import first_uvloop as first_uvloop
 from engines import run_with_uvloop as run_with_uvloop
-from ioring import files
+from ioring.files import opening as files
 from ioring import whole
 from rings import python
 
@@ -536,7 +536,7 @@ def test_there_are_workers_enough(runner):
     printed = python(
         f"""
 import asyncio
-from ioring.engine import running
+from ioring.files.engine import running
 small = Ring(1)
 
 async def main():

@@ -14,7 +14,7 @@ import ioring
 from engines import first_uvloop as first_uvloop
 from engines import run_in_threads
 from engines import run_with_uvloop as run_with_uvloop
-from ioring import files
+from ioring.files import opening as files
 from rings import descriptors
 from running import until
 

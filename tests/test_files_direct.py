@@ -9,7 +9,7 @@ import random
 import pytest
 
 from engines import ENGINES
-from ioring import files
+from ioring.files import opening as files
 from rings import stir
 
 DATA = random.Random(5).randbytes(1 << 20) + b"the end is not at a whole block"

@@ -17,7 +17,7 @@ import ioring
 from engines import ENGINES, run_beside, run_here, run_in_threads
 from engines import first_uvloop as first_uvloop
 from engines import run_with_uvloop as run_with_uvloop
-from ioring import files
+from ioring.files import opening as files
 from rings import WAIT_S, descriptors, python, stir
 from running import until
 

@@ -15,7 +15,7 @@ import pytest
 
 from engines import ENGINES, mounted, run_here
 from engines import run as run
-from ioring import files
+from ioring.files import opening as files
 from ioring import whole
 from rings import as_root, stir
 from running import until

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from engines import ENGINES
-from ioring import files
+from ioring.files import opening as files
 from rings import python
 
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import ENGINES
-from ioring import files
+from ioring.files import opening as files
 
 CODECS = {
     "ascii": "ab\n\r",

@@ -11,7 +11,7 @@ import ioring._main_interpreter  # noqa: F401, before there is anything compiled
 # isort: split
 from ioring import os as os  # not in __all__: `import *` would replace Python's own
 from ioring.ring.sockaddr import SockAddr
-from ioring._core.bufferedfile import BufferedFile
+from ioring.files._buffered import BufferedFile
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring.constants import (
     FILE_INDEX_ALLOC,
@@ -42,7 +42,7 @@ from ioring.ring.constants import (
 )
 from ioring.ring._cqe import Cqe
 from ioring.ring._direct import Direct
-from ioring._core.directfile import DirectFile
+from ioring.files._direct_io import DirectFile
 from ioring.ring.errors import (
     ForkedRing,
     RegistrationError,
@@ -55,15 +55,15 @@ from ioring.ring.errors import (
     WrongThread,
 )
 from ioring.ring._msghdr import MsgHdr
-from ioring._core.rawfile import RawFile
+from ioring.files._raw import RawFile
 from ioring.ring._sqe import Sqe
-from ioring._core.text import TextFile
+from ioring.files._text import TextFile
 from ioring._version import __version__ as __version__
 from ioring.ring.probe import KernelFeatures, features
-from ioring.files import open as open
-from ioring.files import wrap
+from ioring.files.opening import open as open
+from ioring.files.opening import wrap
 from ioring.loop.event_loop import Loop
-from ioring.path import Path
+from ioring.files.path import Path
 from ioring.ring.ring import Ring, send_msg_ring
 from ioring.loop.runners import EventLoopPolicy, new_event_loop, run
 from ioring.ring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx

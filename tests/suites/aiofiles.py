@@ -58,7 +58,7 @@ if VARIABLE in os.environ:  # this is the plugin
     import pytest
 
     import ioring
-    from ioring import engine as engines
+    from ioring.files import engine as engines
 
     def pytest_asyncio_loop_factories(config, item):
         make = ioring.new_event_loop if os.environ[VARIABLE] == "loop" else asyncio.SelectorEventLoop

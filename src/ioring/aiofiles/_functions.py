@@ -2,7 +2,7 @@
 
 import inspect
 
-from ioring import os as functions
+from ioring.files import os_calls as functions
 from ioring.aiofiles.base import adopt, wrap
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial, wraps
 
-from ioring.files import Opening
+from ioring.files.opening import Opening
 
 
 def wrap(function):

@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from ioring.files import Opening
+from ioring.files.opening import Opening
 
 _T = TypeVar("_T")
 _C = TypeVar("_C", bound=type)

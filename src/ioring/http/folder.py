@@ -13,7 +13,7 @@ import os
 import stat
 import time
 
-from ioring._core.names import open_beneath
+from ioring.files._cached_lookup import open_beneath
 from ioring.http.listing import entries_of, page_of
 from ioring.http.selection import http_date
 from ioring.http.sending import File

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from functools import partial
 
-from ioring import files
+from ioring.files import opening as files
 from ioring.aiofiles.base import AiofilesContextManager
 from ioring.aiofiles.tempfile.temptypes import AsyncSpooledTemporaryFile, AsyncTemporaryDirectory
 from ioring.aiofiles.threadpool import KINDS

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ioring import files
+from ioring.files import opening as files
 from ioring.aiofiles.base import AsyncBase, in_executor
 from ioring.aiofiles.threadpool import KINDS
 

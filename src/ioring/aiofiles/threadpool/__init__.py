@@ -3,7 +3,7 @@
 import io
 from functools import singledispatch
 
-from ioring import files
+from ioring.files import opening as files
 from ioring.aiofiles.base import AiofilesContextManager
 from ioring.aiofiles.threadpool.binary import (
     AsyncBufferedIOBase,
@@ -12,7 +12,7 @@ from ioring.aiofiles.threadpool.binary import (
     AsyncWrappedBinary,
 )
 from ioring.aiofiles.threadpool.text import AsyncTextIOWrapper, AsyncWrappedText
-from ioring.standard import stderr, stderr_bytes, stdin, stdin_bytes, stdout, stdout_bytes
+from ioring.files.standard_streams import stderr, stderr_bytes, stdin, stdin_bytes, stdout, stdout_bytes
 
 __all__ = ("open", "stderr", "stderr_bytes", "stdin", "stdin_bytes", "stdout", "stdout_bytes")
 

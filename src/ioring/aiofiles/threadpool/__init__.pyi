@@ -5,16 +5,16 @@ from typing import Any, Literal, overload
 
 from _typeshed import FileDescriptorOrPath, OpenBinaryMode, OpenTextMode
 
-from ioring import files
+from ioring.files import opening as files
 from ioring.aiofiles.base import AiofilesContextManager
 from ioring.aiofiles.threadpool.binary import AsyncBufferedReader, AsyncFileIO
 from ioring.aiofiles.threadpool.text import AsyncTextIOWrapper
-from ioring.standard import stderr as stderr
-from ioring.standard import stderr_bytes as stderr_bytes
-from ioring.standard import stdin as stdin
-from ioring.standard import stdin_bytes as stdin_bytes
-from ioring.standard import stdout as stdout
-from ioring.standard import stdout_bytes as stdout_bytes
+from ioring.files.standard_streams import stderr as stderr
+from ioring.files.standard_streams import stderr_bytes as stderr_bytes
+from ioring.files.standard_streams import stdin as stdin
+from ioring.files.standard_streams import stdin_bytes as stdin_bytes
+from ioring.files.standard_streams import stdout as stdout
+from ioring.files.standard_streams import stdout_bytes as stdout_bytes
 
 __all__ = ("open", "stderr", "stderr_bytes", "stdin", "stdin_bytes", "stdout", "stdout_bytes")
 

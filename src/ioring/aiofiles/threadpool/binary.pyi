@@ -1,9 +1,9 @@
 from typing import Self
 
-from ioring._core.bufferedfile import BufferedFile
-from ioring._core.rawfile import RawFile
+from ioring.files._buffered import BufferedFile
+from ioring.files._raw import RawFile
 from ioring.aiofiles.base import AsyncBase
-from ioring.standard import Standard
+from ioring.files.standard_streams import Standard
 
 METHODS: tuple[str, ...]
 

@@ -1,8 +1,8 @@
 """Text files by aiofiles' names."""
 
-from ioring._core.text import TextFile
+from ioring.files._text import TextFile
 from ioring.aiofiles.base import AsyncBase, in_executor
-from ioring.standard import Standard
+from ioring.files.standard_streams import Standard
 
 
 class AsyncTextIOWrapper(TextFile):

@@ -1,8 +1,8 @@
 from typing import Self
 
-from ioring._core.text import TextFile
+from ioring.files._text import TextFile
 from ioring.aiofiles.base import AsyncBase
-from ioring.standard import Standard
+from ioring.files.standard_streams import Standard
 
 class AsyncTextIOWrapper(TextFile):
     @property

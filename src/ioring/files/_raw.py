@@ -2,7 +2,7 @@
 
 import cython
 
-from ioring._core.fileops import flat
+from ioring.files._requests import flat
 
 
 class RawFile:

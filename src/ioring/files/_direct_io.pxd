@@ -1,8 +1,8 @@
 cimport cython
 from libc.stdint cimport int64_t
-from ioring._core.file cimport lend
-from ioring._core.rawfile cimport RawFile
-from ioring._core.fileops cimport *
+from ioring.files._base cimport lend
+from ioring.files._raw cimport RawFile
+from ioring.files._requests cimport *
 from ioring.loop._core cimport UNSENT_MAX, LoopCore
 
 

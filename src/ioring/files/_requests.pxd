@@ -5,7 +5,7 @@ from ioring.ring._request cimport *
 from ioring.loop._awaitable cimport *
 from ioring.loop._core cimport LoopCore
 
-cdef extern from "fileio.h":
+cdef extern from "pread.h":
     int64_t ioring_read_now(int fd, void *buffer, size_t size, int64_t offset) nogil
     int64_t ioring_read_blocking(int fd, void *buffer, size_t size, int64_t offset) nogil
     int64_t ioring_write_blocking(int fd, const void *buffer, size_t size, int64_t offset) nogil

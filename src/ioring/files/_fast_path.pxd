@@ -1,7 +1,7 @@
 cimport cython
 from ioring.loop._awaitable cimport *
 
-cdef extern from "fileio.h":
+cdef extern from "pread.h":
     object ioring_send(object coroutine, int *finished)
 
 

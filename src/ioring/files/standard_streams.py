@@ -5,9 +5,9 @@ import io
 import sys
 from functools import partial
 
-from ioring._core.bufferedfile import BufferedFile
-from ioring._core.text import TextFile
-from ioring.files import new_file
+from ioring.files._buffered import BufferedFile
+from ioring.files._text import TextFile
+from ioring.files.opening import new_file
 
 
 class Stream:

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from ioring._core.file import File, _Call
+from ioring.files._base import File, _Call
 
 class Copying(File):
     def copy_to(

@@ -8,10 +8,10 @@ import os
 import stat
 from functools import partial
 
-from ioring._core.pathops import mode_of, work
-from ioring._core.pathops import stat as stat_request
-from ioring.engine import engine_of
-from ioring.files import AT_FDCWD, encode_path
+from ioring.files._path_requests import mode_of, work
+from ioring.files._path_requests import stat as stat_request
+from ioring.files.engine import engine_of
+from ioring.files.opening import AT_FDCWD, encode_path
 
 __all__ = [
     "abspath",

@@ -6,10 +6,10 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from _typeshed import FileDescriptorOrPath, OpenBinaryMode, OpenTextMode, StrOrBytesPath
 
-from ioring._core.bufferedfile import BufferedFile
-from ioring._core.directfile import DirectFile
-from ioring._core.rawfile import RawFile
-from ioring._core.text import TextFile
+from ioring.files._buffered import BufferedFile
+from ioring.files._direct_io import DirectFile
+from ioring.files._raw import RawFile
+from ioring.files._text import TextFile
 
 _T = TypeVar("_T")
 _Opener = Callable[[str, int], int]

@@ -1,6 +1,6 @@
 cimport cython
-from ioring._core.bufferedfile cimport BufferedFile
-from ioring._core.quick cimport Quick
+from ioring.files._buffered cimport BufferedFile
+from ioring.files._fast_path cimport Quick
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object it)

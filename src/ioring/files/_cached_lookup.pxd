@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-cdef extern from "names.h":
+cdef extern from "cached_lookup.h":
     ctypedef struct statx_time:
         int64_t sec
         uint32_t nsec

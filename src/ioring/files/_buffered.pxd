@@ -1,8 +1,8 @@
 cimport cython
 from libc.stdint cimport int64_t
-from ioring._core.fileops cimport *
-from ioring._core.copying cimport Copying
-from ioring._core.quick cimport Quick
+from ioring.files._requests cimport *
+from ioring.files._copy cimport Copying
+from ioring.files._fast_path cimport Quick
 
 cdef class BufferedFile
 

@@ -1,6 +1,6 @@
 cimport cython
 from libc.stdint cimport int64_t
-from ioring._core.fileops cimport *
+from ioring.files._requests cimport *
 from ioring.loop._core cimport LoopCore
 
 cdef enum:

@@ -14,12 +14,12 @@ import sys
 import time
 from functools import partial
 
-from ioring import files
+from ioring.files import opening as files
 
-from ioring import whole
-from ioring import os as calls
-from ioring._core.pathops import work
-from ioring.engine import engine_of
+from ioring.files import contents as whole
+from ioring.files import os_calls as calls
+from ioring.files._path_requests import work
+from ioring.files.engine import engine_of
 
 BATCH = 256
 """So many entries of a folder are fetched by one call in a thread."""

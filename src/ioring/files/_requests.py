@@ -21,7 +21,7 @@ from cython.cimports.cpython.buffer import (
     PyObject_GetBuffer,
 )
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cython.cimports.ioring._core.names import open_known, statx_t
+from cython.cimports.ioring.files._cached_lookup import open_known, statx_t
 from cython.cimports.ioring.ring.fork_guard import uring_forks
 from cython.cimports.libc.errno import EAGAIN, EINTR, EOPNOTSUPP
 from cython.cimports.libc.stdlib import calloc, free

@@ -18,7 +18,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.libc.errno import EINTR
 
-from ioring._core.fileops import call, read_into, vectored
+from ioring.files._requests import call, read_into, vectored
 
 FSYNC_DATASYNC = 1
 

@@ -10,13 +10,13 @@ import sys
 from functools import partial
 from typing import NamedTuple
 
-from ioring._core.bufferedfile import BufferedFile
+from ioring.files._buffered import BufferedFile
 from ioring.ring.constants import Op
-from ioring._core.directfile import DirectFile
-from ioring._core.fileops import call, open_now
-from ioring._core.rawfile import RawFile
-from ioring._core.text import TextFile
-from ioring.engine import engine_of
+from ioring.files._direct_io import DirectFile
+from ioring.files._requests import call, open_now
+from ioring.files._raw import RawFile
+from ioring.files._text import TextFile
+from ioring.files.engine import engine_of
 
 AT_FDCWD = -100
 O_CLOEXEC = os.O_CLOEXEC

@@ -1,3 +1,0 @@
-from ioring._core.rawfile import RawFile
-
-class DirectFile(RawFile): ...

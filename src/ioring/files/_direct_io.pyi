@@ -1,0 +1,3 @@
+from ioring.files._raw import RawFile
+
+class DirectFile(RawFile): ...
