@@ -12,8 +12,8 @@ import sys
 import atheris
 
 import ioring
-from ioring._core.connection import Connection
-from ioring._core.service import Service
+from ioring.http._connection import Connection
+from ioring.http._service import Service
 
 TURNS_MAX = 200
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["ioring.http.selection", "ioring.http.folder", "ioring.http.static"]):
+with atheris.instrument_imports(include=["ioring.http.conditional", "ioring.http.folder", "ioring.http.static"]):
     import ioring
     from http_servers import Running
 

@@ -14,8 +14,8 @@ import atheris
 
 import ioring
 from fuzz_http import Transport, pieces_of
-from ioring._core.connection import Connection
-from ioring._core.service import Service
+from ioring.http._connection import Connection
+from ioring.http._service import Service
 from ioring.http.configuration import Configuration
 from ioring.http.websocket import WebSocket
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 
-from ioring.http.application import Application, load
+from ioring.http.app_loader import Application, load
 from ioring.http.configuration import Configuration
 from ioring.http.server import Server
 

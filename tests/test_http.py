@@ -21,7 +21,7 @@ from http_servers import (
     read_all,
     read_response,
 )
-from ioring.http.application import load
+from ioring.http.app_loader import load
 from ioring.http.configuration import Configuration
 
 

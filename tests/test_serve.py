@@ -18,9 +18,9 @@ import pytest
 
 import ioring
 from ioring.http.configuration import Configuration, ConfigurationError
-from ioring.http.environment import variable
+from ioring.http.env_file import variable
 from ioring.http.lifespan import Lifespan
-from ioring.http.proxies import Proxies
+from ioring.http.forwarded import Proxies
 from serving import WAIT_S, Serving, curl
 
 ROOT = Path(__file__).parent.parent

@@ -18,7 +18,7 @@ import time
 import httpx
 
 from http_servers import WAIT_S, Running, end_of_response
-from ioring.http.application import asgi3, interface_of, load
+from ioring.http.app_loader import asgi3, interface_of, load
 from ioring.http.configuration import Configuration
 from ioring.http.server import Server
 

@@ -10,20 +10,20 @@ import socket
 import sys
 import weakref
 
-from ioring._core.asgi import tasks_of
-from ioring._core.connection import Connection
-from ioring._core.service import Service
+from ioring.http._asgi import tasks_of
+from ioring.http._connection import Connection
+from ioring.http._service import Service
 from ioring.http.configuration import Configuration, ConfigurationError, seconds
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
-from ioring.http.metrics import exposition, with_metrics
-from ioring.http.proxies import Proxies
-from ioring.http.sending import send_path
+from ioring.http.prometheus import exposition, with_metrics
+from ioring.http.forwarded import Proxies
+from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
 from ioring.http.static import files_of, mounts_of
-from ioring.http.statistics import Statistics
-from ioring.http.tls import context_of, reload
-from ioring.http.wsgi import Threads
+from ioring.http.scoreboard import Statistics
+from ioring.http.tls_context import context_of, reload
+from ioring.http.wsgi_threads import Threads
 
 TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
 HANDSHAKE_GRACE_S = 1.0

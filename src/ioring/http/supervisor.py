@@ -21,14 +21,14 @@ import traceback
 
 import ioring
 from ioring.ring.errors import RingUnavailable
-from ioring.http import watcher
-from ioring.http.application import load
+from ioring.http import reload as watcher
+from ioring.http.app_loader import load
 from ioring.http.configuration import ConfigurationError
 from ioring.http.listeners import close_listeners, listeners_of, url_of
 from ioring.http.log import log_of
-from ioring.http.proxies import Proxies
-from ioring.http.statistics import Statistics
-from ioring.http.tls import context_of
+from ioring.http.forwarded import Proxies
+from ioring.http.scoreboard import Statistics
+from ioring.http.tls_context import context_of
 from ioring.http.worker import Worker, beat_interval
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)

@@ -23,8 +23,8 @@ from websockets.http11 import Request
 from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 
-from ioring._core.asgi import ClientDisconnected
-from ioring._core.connection import GONE, state_of_peer
+from ioring.http._asgi import ClientDisconnected
+from ioring.http._connection import GONE, state_of_peer
 
 HELD_MAX = 65536
 """When so many bytes of messages wait for the application, nothing more is received."""

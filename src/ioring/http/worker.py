@@ -9,7 +9,7 @@ import os
 import signal
 
 from ioring.ring.errors import RingUnavailable
-from ioring.http.kept import given_up
+from ioring.http.open_file_cache import given_up
 from ioring.http.server import Server
 from ioring.loop.runners import new_event_loop
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import stat
 
-from ioring.http.kept import with_room
+from ioring.http.open_file_cache import with_room
 
 SLICE = 1 << 20
 """So much is sent before others have their turn."""

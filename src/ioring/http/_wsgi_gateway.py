@@ -10,8 +10,8 @@ waits: from then on a thread that takes a request wakes the next thread, and res
 import io
 
 import cython
-from cython.cimports.ioring._core.environ import environ, field_of, status_of
-from cython.cimports.ioring._core.gate import ioring_gate_pass, ioring_gate_unlock, ioring_gate_wake
+from cython.cimports.ioring.http._wsgi_environ import environ, field_of, status_of
+from cython.cimports.ioring.http.thread_gate import ioring_gate_pass, ioring_gate_unlock, ioring_gate_wake
 from cython.cimports.ioring.loop._core import LoopCore
 from cython.cimports.ioring.ring.uring import URING_OP_FUTEX_WAKE, sqe_p, uring_send_wakeup
 

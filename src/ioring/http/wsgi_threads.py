@@ -9,7 +9,7 @@ import stat
 import sys
 import threading
 
-from ioring._core.wsgi import Gateway
+from ioring.http._wsgi_gateway import Gateway
 
 SMALL_FILE = 65536
 """A file of up to so many bytes is read and sent like any body."""

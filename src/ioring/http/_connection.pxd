@@ -1,7 +1,7 @@
 cimport cython
-from ioring._core.asgi cimport AsgiExchange
-from ioring._core.exchange cimport Channel, Exchange, queued, wake
-from ioring._core.service cimport Service
+from ioring.http._asgi cimport AsgiExchange
+from ioring.http._exchange cimport Channel, Exchange, queued, wake
+from ioring.http._service cimport Service
 from ioring.loop._stream_transport cimport Stream
 
 cdef extern from "http.h":

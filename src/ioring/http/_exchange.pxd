@@ -1,5 +1,5 @@
 cimport cython
-from ioring._core.service cimport *
+from ioring.http._service cimport *
 
 cdef extern from "http.h":
     enum:

@@ -1,9 +1,9 @@
 cimport cython
 from cpython.object cimport PyObject
 from ioring.loop._awaitable cimport exception_of
-from ioring._core.exchange cimport Exchange, queued, wake
+from ioring.http._exchange cimport Exchange, queued, wake
 from ioring.loop._handles cimport reraise
-from ioring._core.service cimport Service
+from ioring.http._service cimport Service
 
 cdef extern from "awaitable.h":
     void ioring_awaitable_install(object cls, object (*step)(object, int *))

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-cdef extern from "gate.h":
+cdef extern from "thread_gate.h":
     int ioring_gate_unlock(uint32_t *gate) noexcept nogil
     void ioring_gate_wake(uint32_t *gate) noexcept nogil
     void ioring_gate_pass(uint32_t *gate) noexcept nogil

@@ -1,5 +1,5 @@
-from ioring._core.exchange cimport Channel, Exchange
-from ioring._core.service cimport reason
+from ioring.http._exchange cimport Channel, Exchange
+from ioring.http._service cimport reason
 
 cdef dict environ(Exchange exchange, Channel channel, dict base, object body)
 cdef tuple status_of(str status)

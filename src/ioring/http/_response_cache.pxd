@@ -1,7 +1,7 @@
 cimport cython
-from ioring._core.asgi cimport path_of
-from ioring._core.exchange cimport Exchange
-from ioring._core.service cimport Service
+from ioring.http._asgi cimport path_of
+from ioring.http._exchange cimport Exchange
+from ioring.http._service cimport Service
 
 cdef extern from "http.h":
     enum:

@@ -1,8 +1,8 @@
 cimport cython
 from libc.stdint cimport uint32_t
 from ioring.loop._core cimport LoopCore, LoopOp
-from ioring._core.exchange cimport Channel, Exchange
-from ioring._core.service cimport Service
+from ioring.http._exchange cimport Channel, Exchange
+from ioring.http._service cimport Service
 
 
 cdef class Gateway:
