@@ -8,7 +8,7 @@ import sys
 import click
 
 import ioring
-from ioring._core.echo import Echo
+from ioring.cli._echo_server import Echo
 
 BACKLOG = 128
 BUFFERS = 1024
