@@ -5,7 +5,7 @@ import sys
 
 def main():
     try:
-        from ioring.cli import commands
+        from ioring.cli.main import commands
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

@@ -1,19 +1,5 @@
-"""The commands."""
+"""The commands: ``ioring serve``, ``ioring echo``, ``ioring doctor``.
 
-import click
-
-import ioring
-from ioring.cli.doctor import doctor
-from ioring.cli.echo import echo
-from ioring.cli.serve import serve
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(ioring.__version__, prog_name="ioring")
-def commands():
-    """io_uring for Python."""
-
-
-commands.add_command(doctor)
-commands.add_command(echo)
-commands.add_command(serve)
+Open main.py first, where they come together; each has a module of its own name. ``_echo_server`` is the compiled server
+behind ``ioring echo``. They need click, which nothing below does.
+"""

@@ -6,9 +6,10 @@ import sys
 
 import click
 
+from ioring.http.configuration import Configuration
+from ioring.http.errors import ConfigurationError
+from ioring.http.main import run_configuration
 from ioring.ring.errors import RingUnavailable
-from ioring.http.configuration import Configuration, ConfigurationError
-from ioring.http.supervisor import run_configuration
 
 
 def options(command):

@@ -1,7 +1,29 @@
-"""The HTTP server: ``ioring serve``, and ``serve`` for Python programs."""
+"""The HTTP server: ``ioring serve``, and ``serve`` for Python programs.
 
-from ioring.http.configuration import Configuration, ConfigurationError
-from ioring.http.server import Server, serve
-from ioring.http.static import StaticFiles
+Open main.py first, where serving begins, then server.py, the server of one process. ``_connection`` turns bytes into
+requests; ``_exchange`` is a request and its response; ``_asgi`` and ``_wsgi_gateway`` are what applications are given,
+``static`` and ``_response_cache`` answer for folders, ``websocket`` speaks WebSocket. ``configuration`` has every
+option; ``supervisor`` and ``worker`` are the processes.
+
+Stands on files, loop and ring; nothing here knows the commands.
+"""
 
 __all__ = ["Configuration", "ConfigurationError", "Server", "StaticFiles", "serve"]
+
+_HOMES = {
+    "Configuration": "configuration",
+    "ConfigurationError": "errors",
+    "Server": "server",
+    "StaticFiles": "static",
+    "serve": "main",
+}
+
+
+def __getattr__(name):
+    # Looked up when asked for: most modules here need packages that the rest of ioring does without.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 
-from ioring.http.configuration import ConfigurationError
+from ioring.http.errors import ConfigurationError
 
 
 class Application:

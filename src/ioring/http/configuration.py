@@ -4,14 +4,10 @@ import dataclasses
 import math
 import os
 
+from ioring.http.env_file import load_environment
+from ioring.http.errors import ConfigurationError
+
 WORKERS_MAX = 1024
-
-
-class ConfigurationError(Exception):
-    """What was asked for is not possible; the message is one line that says why and what to do."""
-
-    def __init__(self, message):
-        super().__init__(" ".join(line.strip() for line in str(message).splitlines() if line.strip()))
 
 
 def option(default, help, *, kind=None, choices=None, metavar=None, flag=False, several=False):
@@ -264,12 +260,6 @@ def parsed(name, text, field):
         return kind(text)
     except ValueError:
         raise ConfigurationError(f"{name}={text}: a number is wanted") from None
-
-
-def load_environment(path, environment):
-    from ioring.http import environment as files
-
-    files.load_environment(path, environment)
 
 
 def seconds(value):

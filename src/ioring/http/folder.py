@@ -14,10 +14,10 @@ import stat
 import time
 
 from ioring.files._cached_lookup import open_beneath
-from ioring.http.directory_index import entries_of, page_of
 from ioring.http.conditional import http_date
-from ioring.http.sendfile import File
+from ioring.http.directory_index import entries_of, page_of
 from ioring.http.media_types import type_of
+from ioring.http.sendfile import File
 
 CONTENT_MAX = 65536
 """Files up to this size are kept in memory, and sent from there."""

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-from ioring.http.configuration import ConfigurationError
+from ioring.http.errors import ConfigurationError
 
 SCHEMES = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", "ws"), b"wss": ("https", "wss")}
 KNOWN_MAX = 1024

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ioring.http.configuration import ConfigurationError
+from ioring.http.errors import ConfigurationError
 
 
 class Failure(Exception):

@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 
-from ioring.http.configuration import ConfigurationError
+from ioring.http.errors import ConfigurationError
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START of systemd
 

@@ -4,7 +4,7 @@ import fnmatch
 import os
 import signal
 
-from ioring.http.configuration import ConfigurationError
+from ioring.http.errors import ConfigurationError
 
 INCLUDED = ("*.py",)
 PARENT_CHECK_MS = 1000

@@ -13,15 +13,16 @@ import weakref
 from ioring.http._asgi import tasks_of
 from ioring.http._connection import Connection
 from ioring.http._service import Service
-from ioring.http.configuration import Configuration, ConfigurationError, seconds
+from ioring.http.configuration import seconds
+from ioring.http.errors import ConfigurationError
+from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
 from ioring.http.prometheus import exposition, with_metrics
-from ioring.http.forwarded import Proxies
+from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
 from ioring.http.static import files_of, mounts_of
-from ioring.http.scoreboard import Statistics
 from ioring.http.tls_context import context_of, reload
 from ioring.http.wsgi_threads import Threads
 
@@ -322,21 +323,3 @@ def address_of_all(listener):
         return None
     host, port, *_ = listener.getsockname()
     return None if ipaddress.ip_address(host.partition("%")[0]).is_unspecified else (host, port)
-
-
-def serve(target=None, **options):
-    """Serves an application until Ctrl-C or SIGTERM: what ``ioring serve`` does. For the main thread.
-
-    Parameters:
-        target: an ASGI or a WSGI application, its name as ``"module:name"``, or a folder's path; ``None``: a page
-            about the server.
-        options: as the command has them, ``--limit-body`` being ``limit_body``: see ``Configuration``.
-
-    Raises:
-        ConfigurationError: an option, the application or the address is none.
-        RingUnavailable: no ring can be had here, and there is no ``fallback``.
-        RuntimeError: this is not the main thread, or a loop is running in it.
-    """
-    from ioring.http.supervisor import run_configuration
-
-    run_configuration(Configuration.of_program(target, options))

@@ -6,12 +6,12 @@ import http
 import os
 import urllib.parse
 
-from ioring.http._response_cache import Answer, Answers, Mounts
 from ioring.http._asgi import EXTENSIONS, AsgiExchange
-from ioring.http.configuration import ConfigurationError
+from ioring.http._response_cache import Answer, Answers, Mounts
+from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
+from ioring.http.errors import ConfigurationError
 from ioring.http.folder import Folder, Found, Page, Redirect
 from ioring.http.open_file_cache import given_up, kept_of
-from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
 from ioring.http.sendfile import Sending
 
 VALID_S = 1.0

@@ -5,7 +5,6 @@ connections wait in the socket's queue, and whoever serves that socket next take
 and does not import the application: each worker does that, so that a restart sees new code.
 """
 
-import asyncio
 import atexit
 import collections
 import contextlib
@@ -19,17 +18,12 @@ import threading
 import time
 import traceback
 
-import ioring
-from ioring.ring.errors import RingUnavailable
 from ioring.http import reload as watcher
 from ioring.http.app_loader import load
-from ioring.http.configuration import ConfigurationError
-from ioring.http.listeners import close_listeners, listeners_of, url_of
-from ioring.http.log import log_of
-from ioring.http.forwarded import Proxies
-from ioring.http.scoreboard import Statistics
-from ioring.http.tls_context import context_of
+from ioring.http.errors import ConfigurationError
+from ioring.http.listeners import close_listeners
 from ioring.http.worker import Worker, beat_interval
+from ioring.ring.errors import RingUnavailable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 STABLE_S = 10.0
@@ -43,45 +37,6 @@ FORCED_S = 1.0
 
 RELOAD_GRACE_S = 2.0
 """How long requests have to end when files have changed."""
-
-
-def run_configuration(configuration):
-    """Serves what a configuration says, in this process or in several, until it is told to stop.
-
-    Raises:
-        ConfigurationError: it is not possible.
-        RingUnavailable: no ring can be had here, and there is no fallback.
-        RuntimeError: this is not the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("serve() is for the main thread: it handles signals")
-    if has_loop():
-        raise RuntimeError("serve() cannot be called from a running event loop")
-    proxies = Proxies(configuration.forwarded_allow_ips)
-    log = log_of(configuration, proxies)
-    tls = context_of(configuration)
-    supervised = configuration.workers > 1 or configuration.reload or configuration.worker_timeout > 0
-    if configuration.reload:
-        watcher.check(configuration)
-    application = None if supervised and isinstance(configuration.target, str) else load(configuration)
-    listeners = listeners_of(configuration)
-    statistics = Statistics(configuration.workers)
-    name = application.name if application is not None else configuration.target
-
-    def banner():
-        count = f" with {configuration.workers} workers" if configuration.workers > 1 else ""
-        for listener in listeners[0]:
-            url = url_of(listener, "http" if tls is None else "https")
-            log.info(f"serves {name} on {url}{count} (ioring {ioring.__version__})")
-
-    try:
-        if supervised:
-            Supervisor(configuration, application, listeners, log, statistics, banner).run()
-        else:
-            Worker(configuration, application, listeners[0], log, statistics, statistics.take(0), banner).run()
-    finally:
-        close_listeners(listeners, configuration)
-        statistics.close()
 
 
 class Slot:
@@ -551,14 +506,6 @@ class Supervisor:
             self._start(slot, again=True)
         else:
             self._stop(slot.child, (RELOAD_GRACE_S, signal.SIGTERM), (RELOAD_GRACE_S + FORCED_S, signal.SIGKILL))
-
-
-def has_loop():
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def ended(code):

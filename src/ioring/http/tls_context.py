@@ -3,7 +3,7 @@
 import os
 import ssl
 
-from ioring.http.configuration import ConfigurationError
+from ioring.http.errors import ConfigurationError
 
 REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 

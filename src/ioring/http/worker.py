@@ -8,10 +8,10 @@ import json
 import os
 import signal
 
-from ioring.ring.errors import RingUnavailable
 from ioring.http.open_file_cache import given_up
 from ioring.http.server import Server
 from ioring.loop.runners import new_event_loop
+from ioring.ring.errors import RingUnavailable
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
