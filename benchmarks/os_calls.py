@@ -16,9 +16,9 @@ import tempfile
 import time
 
 import ioring
-from ioring.ring.constants import Op
 from ioring.files._requests import call
 from ioring.files.engine import running
+from ioring.ring.constants import Op
 
 AT_FDCWD = -100
 NAMES_AT = AT_FDCWD & 0xFFFFFFFF

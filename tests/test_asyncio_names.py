@@ -14,7 +14,7 @@ import pytest
 import ioring
 
 SOURCE = Path(__file__).parent.parent / "src" / "ioring"
-FILES = ["loop.py", "children.py", "runners.py", "_core/reader.py"]
+FILES = ["loop/event_loop.py", "loop/subprocesses.py", "loop/runners.py", "loop/_stream_reader.py"]
 """Where asyncio's private names may stand (see test_layers.py)."""
 
 # What variables in these files refer to when an attribute of theirs is asyncio's.
@@ -58,7 +58,8 @@ def names_behind_asyncio():
 def names_of_the_base():
     """Private attributes of `self` in Loop and what it is made of that these classes do not make themselves."""
     used, made = set(), set()
-    for name in ("loop.py", "children.py", "_core/poll.py", "_core/loop.py"):
+    for name in ("event_loop.py", "subprocesses.py", "_readiness.py", "_core.py"):
+        name = f"loop/{name}"
         for node in ast.walk(parsed(name)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 made.add(node.name)
@@ -67,15 +68,16 @@ def names_of_the_base():
             elif isinstance(node, ast.Attribute) and dotted(node.value) == "self" and is_private(node.attr):
                 (made if isinstance(node.ctx, ast.Store) else used).add(node.attr)
     declared = set()
-    for name in ("loop.pxd", "poll.pxd"):
-        for line in (SOURCE / "_core" / name).read_text().splitlines():
+    for name in ("_core.pxd", "_readiness.pxd"):
+        for line in (SOURCE / "loop" / name).read_text().splitlines():
             declared.update(re.findall(r"\b(_\w+)\b", line.partition("#")[0]))
     return used - made - declared
 
 
 def hooks():
     """Methods of Loop that asyncio.BaseEventLoop calls, by the names it has for them."""
-    own = {node.name for name in ("loop.py", "children.py") for node in ast.walk(parsed(name)) if hasattr(node, "name")}
+    files = ("loop/event_loop.py", "loop/subprocesses.py")
+    own = {node.name for name in files for node in ast.walk(parsed(name)) if hasattr(node, "name")}
     base = ast.walk(ast.parse(Path(asyncio.base_events.__file__).read_text()))
     called = {node.attr for node in base if isinstance(node, ast.Attribute) and dotted(node.value) == "self"}
     return own & called
@@ -84,7 +86,7 @@ def hooks():
 def names_of_streams():
     """Private attributes of asyncio's reader and of its protocol."""
     found = set()
-    for node in ast.walk(parsed("_core/reader.py")):
+    for node in ast.walk(parsed("loop/_stream_reader.py")):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             owner = STREAMS.get(dotted(node.value))
             if owner is not None:

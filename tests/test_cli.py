@@ -185,7 +185,7 @@ def test_a_signal_that_comes_before_the_wait():
     # A handler that is called while signals are looked at, and raises another signal without running any Python.
     program = """if True:
         import ctypes, functools, os, signal
-        from ioring.cli import commands
+        from ioring.cli.main import commands
         call = ctypes.PyDLL(None)["raise"]
         call.argtypes = [ctypes.c_int, ctypes.py_object, ctypes.py_object]
         signal.signal(signal.SIGUSR2, functools.partial(call, signal.SIGUSR1))

@@ -13,8 +13,8 @@ import pytest
 
 from engines import first_uvloop as first_uvloop
 from engines import run_with_uvloop as run_with_uvloop
+from ioring.files import contents as whole
 from ioring.files import opening as files
-from ioring import whole
 from rings import python
 
 

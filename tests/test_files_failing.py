@@ -15,8 +15,8 @@ import pytest
 
 from engines import ENGINES, mounted, run_here
 from engines import run as run
+from ioring.files import contents as whole
 from ioring.files import opening as files
-from ioring import whole
 from rings import as_root, stir
 from running import until
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engines import ENGINES, mounted, run_beside, run_here
 from engines import run as run
-from ioring import whole
+from ioring.files import contents as whole
 from rings import as_root, python
 from running import until
 
@@ -463,7 +463,7 @@ def test_permission(engine, tmp_path):
         f"""
 import errno
 from engines import ENGINES
-from ioring import whole
+from ioring.files import contents as whole
 secret = {os.fspath(secret)!r}
 ENGINES[{engine!r}](whole.copy("/proc/self/status", "/dev/null"))  # what it imports may not be readable later
 os.setgroups([])

@@ -15,12 +15,12 @@ import pytest
 
 import ioring
 from http_servers import Running, hello, lifeless, read_all, read_response
+from ioring.http import Configuration, ConfigurationError
 from ioring.http._connection import Connection
 from ioring.http._service import Service
-from ioring.http import Configuration, ConfigurationError
 from ioring.http.app_loader import load
-from ioring.http.folder import Folder
 from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
+from ioring.http.folder import Folder
 from ioring.http.server import Server
 from ioring.http.static import Files
 from tls_peer import Certificates

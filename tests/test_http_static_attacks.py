@@ -13,8 +13,8 @@ import pytest
 
 import ioring
 from http_servers import WAIT_S, Running, hello, lifeless, read_all, read_response
-from ioring.http._response_cache import Answer, Answers
 from ioring.http import Configuration, kept
+from ioring.http._response_cache import Answer, Answers
 from ioring.http.sendfile import File, Sending
 from rings import RESET
 from running import descriptors_left

@@ -14,8 +14,8 @@ import pytest
 
 import ioring
 from http_servers import GET, LAST, QUEUES_MAX, WAIT_S, Running, body_of, read_all, read_response
-from ioring.http import _wsgi_environ as environ_module
 from ioring.http import Configuration, ConfigurationError
+from ioring.http import _wsgi_environ as environ_module
 
 
 class WsgiRunning(Running):

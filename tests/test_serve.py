@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 import ioring
-from ioring.http.configuration import Configuration, ConfigurationError
+from ioring.http.configuration import Configuration
 from ioring.http.env_file import variable
-from ioring.http.lifespan import Lifespan
+from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
+from ioring.http.lifespan import Lifespan
 from serving import WAIT_S, Serving, curl
 
 ROOT = Path(__file__).parent.parent

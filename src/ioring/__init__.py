@@ -10,9 +10,21 @@ import ioring._main_interpreter  # noqa: F401, before there is anything compiled
 
 # isort: split
 from ioring import os as os  # not in __all__: `import *` would replace Python's own
-from ioring.ring.sockaddr import SockAddr
+from ioring._version import __version__ as __version__
 from ioring.files._buffered import BufferedFile
+from ioring.files._direct_io import DirectFile
+from ioring.files._raw import RawFile
+from ioring.files._text import TextFile
+from ioring.files.opening import open as open
+from ioring.files.opening import wrap
+from ioring.files.path import Path
+from ioring.loop.event_loop import Loop
+from ioring.loop.runners import EventLoopPolicy, new_event_loop, run
 from ioring.ring._buffer_ring import BufferRing
+from ioring.ring._cqe import Cqe
+from ioring.ring._direct import Direct
+from ioring.ring._msghdr import MsgHdr
+from ioring.ring._sqe import Sqe
 from ioring.ring.constants import (
     FILE_INDEX_ALLOC,
     FILES_SKIP,
@@ -40,9 +52,6 @@ from ioring.ring.constants import (
     StatxMask,
     TimeoutFlags,
 )
-from ioring.ring._cqe import Cqe
-from ioring.ring._direct import Direct
-from ioring.files._direct_io import DirectFile
 from ioring.ring.errors import (
     ForkedRing,
     RegistrationError,
@@ -54,18 +63,9 @@ from ioring.ring.errors import (
     SubmissionQueueFull,
     WrongThread,
 )
-from ioring.ring._msghdr import MsgHdr
-from ioring.files._raw import RawFile
-from ioring.ring._sqe import Sqe
-from ioring.files._text import TextFile
-from ioring._version import __version__ as __version__
 from ioring.ring.probe import KernelFeatures, features
-from ioring.files.opening import open as open
-from ioring.files.opening import wrap
-from ioring.loop.event_loop import Loop
-from ioring.files.path import Path
 from ioring.ring.ring import Ring, send_msg_ring
-from ioring.loop.runners import EventLoopPolicy, new_event_loop, run
+from ioring.ring.sockaddr import SockAddr
 from ioring.ring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
 
 if TYPE_CHECKING:

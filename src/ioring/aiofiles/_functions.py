@@ -2,8 +2,8 @@
 
 import inspect
 
-from ioring.files import os_calls as functions
 from ioring.aiofiles.base import adopt, wrap
+from ioring.files import os_calls as functions
 
 
 def of_os(name):

@@ -1,7 +1,7 @@
 from _typeshed import ReadableBuffer, WriteableBuffer
 
-from ioring.files._copy import Copying
 from ioring.files._base import _Call
+from ioring.files._copy import Copying
 
 class RawFile(Copying):
     def read(self, size: int | None = -1) -> _Call[bytes]: ...

@@ -3,8 +3,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from ioring.files._buffered import BufferedFile
 from ioring.files._base import _Call
+from ioring.files._buffered import BufferedFile
 
 class TextFile:
     def __init__(

@@ -20,11 +20,11 @@ import sys
 from functools import partial
 
 from ioring.files import os_calls as calls
-from ioring.ring.constants import Op
-from ioring.files._requests import call, flat
 from ioring.files._path_requests import empty_bytes, read_part, read_small, work
+from ioring.files._requests import call, flat
 from ioring.files.engine import engine_of
 from ioring.files.opening import AT_FDCWD, encode_path, make_file, open_descriptor
+from ioring.ring.constants import Op
 
 PART = 262144
 """A large file is read in parts of this: as much as one turn of the loop may read at once."""

@@ -4,10 +4,10 @@ import asyncio
 import os
 import weakref
 
+from ioring.loop._core import LoopCore
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring.constants import SetupFlags
 from ioring.ring.errors import RingUnavailable
-from ioring.loop._core import LoopCore
 from ioring.ring.ring import Ring
 
 ENTRIES = 256

@@ -11,12 +11,12 @@ from functools import partial
 from typing import NamedTuple
 
 from ioring.files._buffered import BufferedFile
-from ioring.ring.constants import Op
 from ioring.files._direct_io import DirectFile
-from ioring.files._requests import call, open_now
 from ioring.files._raw import RawFile
+from ioring.files._requests import call, open_now
 from ioring.files._text import TextFile
 from ioring.files.engine import engine_of
+from ioring.ring.constants import Op
 
 AT_FDCWD = -100
 O_CLOEXEC = os.O_CLOEXEC

@@ -19,13 +19,13 @@ import sys
 from functools import partial
 
 from ioring.files import os_path as path
-from ioring.ring.constants import Op
-from ioring.files._requests import call
 from ioring.files._path_requests import stat as stat_request
 from ioring.files._path_requests import work
+from ioring.files._requests import call
 from ioring.files.engine import engine_of
-from ioring.ring.probe import features
 from ioring.files.opening import AT_FDCWD, encode_path
+from ioring.ring.constants import Op
+from ioring.ring.probe import features
 
 __all__ = [
     "access",

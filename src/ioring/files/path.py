@@ -14,9 +14,8 @@ import sys
 import time
 from functools import partial
 
-from ioring.files import opening as files
-
 from ioring.files import contents as whole
+from ioring.files import opening as files
 from ioring.files import os_calls as calls
 from ioring.files._path_requests import work
 from ioring.files.engine import engine_of

@@ -12,13 +12,13 @@ import sys
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.ioring.loop._handles import reraise
+from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.libc.errno import EAGAIN, EINTR, ENOBUFS, ENOMEM
 from cython.cimports.libc.string import memcpy, memset
 
-from ioring.ring.sockaddr import decode, encode
 from ioring.ring.errors import os_error
+from ioring.ring.sockaddr import decode, encode
 
 MSG_DONTWAIT = cython.declare(cython.uint, 0x40)
 POLLOUT = cython.declare(cython.uint, 4)

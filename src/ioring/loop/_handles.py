@@ -9,8 +9,8 @@ import reprlib
 
 import cython
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
-from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.ioring.loop.context_call import ioring_run
+from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 
 
 def reraise():

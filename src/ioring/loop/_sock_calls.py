@@ -28,8 +28,8 @@ from cython.cimports.libc.errno import (
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.posix.unistd import close
 
-from ioring.ring.sockaddr import KNOWN, decode, encode_for
 from ioring.ring.errors import os_error
+from ioring.ring.sockaddr import KNOWN, decode, encode_for
 
 FAILED = cython.declare(cython.int, -0x7FFFFFFF)
 """The result of a request that was not made because of an exception, which is its value. No error has this number."""

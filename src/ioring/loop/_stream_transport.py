@@ -25,8 +25,8 @@ from cython.cimports.libc.errno import EAGAIN, EINTR, ENOBUFS, errno
 from cython.cimports.libc.string import memcpy
 from cython.cimports.posix.unistd import close
 
-from ioring.ring.sockaddr import decode
 from ioring.ring.errors import os_error
+from ioring.ring.sockaddr import decode
 
 MSG_DONTWAIT = cython.declare(cython.int, 0x40)
 POLL_ADD_MULTI = cython.declare(cython.uint, 1)

@@ -5,7 +5,7 @@ an ssl.SSLObject with two memory buffers. What was received is decrypted at once
 encrypted before the next wait, all that one turn wrote together, and only as long as the transport below takes it: the
 rest waits unencrypted and counts as the write buffer.
 
-An SSLObject is asked only for as many records as are there (_core/records). One that holds no data (a key update, a
+An SSLObject is asked only for as many records as are there (``_tls_records``). One that holds no data (a key update, a
 session ticket) makes the count too high, and then an exception corrects it.
 """
 

@@ -8,8 +8,8 @@ import socket
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.ioring.loop._writable_transport import send
+from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.libc.errno import EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memset

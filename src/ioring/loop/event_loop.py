@@ -1,6 +1,6 @@
 """``Loop``: asyncio's event loop on one ring.
 
-The hot half is compiled (``_core/loop`` and what stands on it). Here is what happens once per connection, per signal,
+The hot half is compiled (``_core`` and what stands on it). Here is what happens once per connection, per signal,
 per child, in plain Python, over the hooks that ``asyncio.BaseEventLoop`` has for subclasses. This is the one place
 that uses private names of asyncio; ``tests/test_asyncio_names.py`` checks that each Python has them.
 """
@@ -29,21 +29,21 @@ import time
 import weakref
 
 from ioring.loop._acceptor import Acceptor
-from ioring.ring.sockaddr import encode_for
-from ioring.ring._buffer_ring import BufferRing
-from ioring.ring.constants import Op, RegisterOp, SetupFlags
 from ioring.loop._datagram_transport import datagram_transport
-from ioring.ring.errors import ForkedRing, RingUnavailable
 from ioring.loop._pipe_transport import read_pipe, write_pipe
 from ioring.loop._readiness import Watching
-from ioring.loop._stream_reader import adopt
 from ioring.loop._sock_calls import bequeath, connect
+from ioring.loop._stream_reader import adopt
 from ioring.loop._stream_transport import stream_of_descriptor, stream_of_socket
 from ioring.loop._tls_transport import TlsProtocol
-from ioring.loop.subprocesses import Children
-from ioring.ring.probe import features
 from ioring.loop.kernel_bugs import multishot_misses_ends
+from ioring.loop.subprocesses import Children
+from ioring.ring._buffer_ring import BufferRing
+from ioring.ring.constants import Op, RegisterOp, SetupFlags
+from ioring.ring.errors import ForkedRing, RingUnavailable
+from ioring.ring.probe import features
 from ioring.ring.ring import Ring
+from ioring.ring.sockaddr import encode_for
 
 logger = logging.getLogger("asyncio")
 

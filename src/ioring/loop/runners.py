@@ -3,8 +3,8 @@
 import asyncio
 import warnings
 
-from ioring.ring.errors import RingUnavailable
 from ioring.loop.event_loop import Loop
+from ioring.ring.errors import RingUnavailable
 
 
 def new_event_loop():

@@ -10,8 +10,8 @@ import cython
 from cython.cimports.cpython.buffer import PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.exc import PyErr_CheckSignals
 from cython.cimports.cpython.ref import PyObject
-from cython.cimports.ioring.ring.member import ioring_own_method
 from cython.cimports.ioring.ring._integers import integer
+from cython.cimports.ioring.ring.member import ioring_own_method
 from cython.cimports.libc.errno import EBADFD, EEXIST, EINTR, ETIME
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset

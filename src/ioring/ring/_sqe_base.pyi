@@ -2,9 +2,9 @@ from typing import TypeAlias
 
 from _typeshed import HasFileno
 
-from ioring.ring.constants import SqeFlags
 from ioring.ring._direct import Direct
 from ioring.ring._request import Op
+from ioring.ring.constants import SqeFlags
 
 # What stands for an open file: a descriptor, what has one, or a slot of the ring's file table.
 _Descriptor: TypeAlias = int | HasFileno | Direct

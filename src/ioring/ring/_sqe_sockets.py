@@ -2,8 +2,8 @@
 
 import cython
 
-from ioring.ring.sockaddr import STORAGE_SIZE, SockAddr, encode
 from ioring.ring.constants import FILE_INDEX_ALLOC
+from ioring.ring.sockaddr import STORAGE_SIZE, SockAddr, encode
 
 
 class SocketSqe(FileSqe):

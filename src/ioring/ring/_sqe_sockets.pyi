@@ -1,9 +1,9 @@
 from _typeshed import ReadableBuffer, WriteableBuffer
 
-from ioring.ring.sockaddr import SockAddr, _Address
-from ioring.ring._sqe_base import _Descriptor, _Slot
 from ioring.ring._msghdr import MsgHdr
+from ioring.ring._sqe_base import _Descriptor, _Slot
 from ioring.ring._sqe_files import FileSqe
+from ioring.ring.sockaddr import SockAddr, _Address
 
 class SocketSqe(FileSqe):
     # Connections.

@@ -7,6 +7,7 @@ import platform
 import resource
 from dataclasses import asdict, dataclass, field
 
+from ioring.ring._queues import RingCore, send_message
 from ioring.ring.constants import (
     BUFFER_RING_ENTRIES_MAX,
     ENTRIES_MAX,
@@ -16,7 +17,6 @@ from ioring.ring.constants import (
     RegisterOp,
     SetupFlags,
 )
-from ioring.ring._queues import RingCore, send_message
 
 _SYSCTL = "/proc/sys/kernel/io_uring_disabled"
 _SYSCTL_GROUP = "/proc/sys/kernel/io_uring_group"

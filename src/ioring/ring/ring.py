@@ -11,6 +11,9 @@ import operator
 import struct
 
 from ioring.ring._buffer_ring import BufferRing
+from ioring.ring._direct import Direct
+from ioring.ring._dispatcher import Driver
+from ioring.ring._queues import own_methods, send_message
 from ioring.ring.constants import (
     ENTRIES_MAX,
     REGISTERED_BUFFERS_MAX,
@@ -21,10 +24,7 @@ from ioring.ring.constants import (
     RestrictionOp,
     SetupFlags,
 )
-from ioring.ring._direct import Direct
-from ioring.ring._dispatcher import Driver
 from ioring.ring.errors import RegistrationError, RingUnavailable, SlotError, os_error
-from ioring.ring._queues import own_methods, send_message
 from ioring.ring.probe import accepts_any_ring, explain
 
 _UNSUPPORTED = (

@@ -4,9 +4,9 @@ from typing import TypeAlias
 from _typeshed import HasFileno, WriteableBuffer
 
 from ioring.ring._buffer_ring import BufferRing
-from ioring.ring.constants import Features, RestrictionOp, SetupFlags
 from ioring.ring._dispatcher import Driver
 from ioring.ring._sqe_base import _Descriptor
+from ioring.ring.constants import Features, RestrictionOp, SetupFlags
 
 _ProcessDescriptor: TypeAlias = int | HasFileno
 

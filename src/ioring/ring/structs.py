@@ -3,9 +3,9 @@
 import operator
 import struct
 
-from ioring.ring.sockaddr import decode
-from ioring.ring.constants import StatxMask
 from ioring.ring._msghdr import parse_control
+from ioring.ring.constants import StatxMask
+from ioring.ring.sockaddr import decode
 
 
 class Statx(bytearray):

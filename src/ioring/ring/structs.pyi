@@ -2,9 +2,9 @@ from typing import SupportsIndex
 
 from _typeshed import ReadableBuffer
 
-from ioring.ring.sockaddr import _Decoded
-from ioring.ring.constants import StatxMask
 from ioring.ring._msghdr import MsgHdr
+from ioring.ring.constants import StatxMask
+from ioring.ring.sockaddr import _Decoded
 
 class Statx(bytearray):
     def __init__(self) -> None: ...

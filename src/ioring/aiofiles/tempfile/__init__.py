@@ -8,10 +8,10 @@ import sys
 import tempfile
 from functools import partial
 
-from ioring.files import opening as files
 from ioring.aiofiles.base import AiofilesContextManager
 from ioring.aiofiles.tempfile.temptypes import AsyncSpooledTemporaryFile, AsyncTemporaryDirectory
 from ioring.aiofiles.threadpool import KINDS
+from ioring.files import opening as files
 
 __all__ = ["NamedTemporaryFile", "SpooledTemporaryFile", "TemporaryDirectory", "TemporaryFile"]
 

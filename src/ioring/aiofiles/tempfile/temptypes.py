@@ -2,9 +2,9 @@
 
 import asyncio
 
-from ioring.files import opening as files
 from ioring.aiofiles.base import AsyncBase, in_executor
 from ioring.aiofiles.threadpool import KINDS
+from ioring.files import opening as files
 
 
 class AsyncSpooledTemporaryFile(AsyncBase):

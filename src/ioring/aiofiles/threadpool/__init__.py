@@ -3,7 +3,6 @@
 import io
 from functools import singledispatch
 
-from ioring.files import opening as files
 from ioring.aiofiles.base import AiofilesContextManager
 from ioring.aiofiles.threadpool.binary import (
     AsyncBufferedIOBase,
@@ -12,6 +11,7 @@ from ioring.aiofiles.threadpool.binary import (
     AsyncWrappedBinary,
 )
 from ioring.aiofiles.threadpool.text import AsyncTextIOWrapper, AsyncWrappedText
+from ioring.files import opening as files
 from ioring.files.standard_streams import stderr, stderr_bytes, stdin, stdin_bytes, stdout, stdout_bytes
 
 __all__ = ("open", "stderr", "stderr_bytes", "stdin", "stdin_bytes", "stdout", "stdout_bytes")

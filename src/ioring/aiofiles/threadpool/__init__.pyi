@@ -5,10 +5,10 @@ from typing import Any, Literal, overload
 
 from _typeshed import FileDescriptorOrPath, OpenBinaryMode, OpenTextMode
 
-from ioring.files import opening as files
 from ioring.aiofiles.base import AiofilesContextManager
 from ioring.aiofiles.threadpool.binary import AsyncBufferedReader, AsyncFileIO
 from ioring.aiofiles.threadpool.text import AsyncTextIOWrapper
+from ioring.files import opening as files
 from ioring.files.standard_streams import stderr as stderr
 from ioring.files.standard_streams import stderr_bytes as stderr_bytes
 from ioring.files.standard_streams import stdin as stdin

@@ -1,8 +1,8 @@
 """Binary files by aiofiles' names."""
 
+from ioring.aiofiles.base import AsyncBase, in_executor
 from ioring.files._buffered import BufferedFile
 from ioring.files._raw import RawFile
-from ioring.aiofiles.base import AsyncBase, in_executor
 from ioring.files.standard_streams import Standard
 
 METHODS = (

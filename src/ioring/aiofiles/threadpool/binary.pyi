@@ -1,8 +1,8 @@
 from typing import Self
 
+from ioring.aiofiles.base import AsyncBase
 from ioring.files._buffered import BufferedFile
 from ioring.files._raw import RawFile
-from ioring.aiofiles.base import AsyncBase
 from ioring.files.standard_streams import Standard
 
 METHODS: tuple[str, ...]

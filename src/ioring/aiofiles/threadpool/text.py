@@ -1,7 +1,7 @@
 """Text files by aiofiles' names."""
 
-from ioring.files._text import TextFile
 from ioring.aiofiles.base import AsyncBase, in_executor
+from ioring.files._text import TextFile
 from ioring.files.standard_streams import Standard
 
 

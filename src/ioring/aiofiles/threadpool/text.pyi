@@ -1,7 +1,7 @@
 from typing import Self
 
-from ioring.files._text import TextFile
 from ioring.aiofiles.base import AsyncBase
+from ioring.files._text import TextFile
 from ioring.files.standard_streams import Standard
 
 class AsyncTextIOWrapper(TextFile):
