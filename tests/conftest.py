@@ -3,21 +3,28 @@
 With OLD_KERNEL the process runs on what stands in for an older kernel (old_kernel.c): see scripts/test --kernel.
 """
 
-import asyncio
 import collections
 import gc
 import os
+import pathlib
+import sys
 import threading
 import time
 
 import hypothesis
 import pytest
 
-import ioring
 from ioring.loop import kernel_bugs as quirks
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
 RELEASE_TIMEOUT_S = 2.0
+
+LOOP = pathlib.Path(__file__).parent / "loop"
+
+# Tests start Python as users do. What the machine sets hides faults: PYTHONUNBUFFERED those of buffers.
+for name in [name for name in os.environ if name.startswith("PYTHON") and name != "PYTHONMALLOC"]:  # see scripts/test
+    del os.environ[name]
+sys.dont_write_bytecode = False
 
 OLD_KERNEL = os.environ.get("OLD_KERNEL")
 
@@ -62,7 +69,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item):
     """The loop has a way for every kernel that ioring supports, so none of its own tests depends on one."""
     report = yield
-    if report.skipped and item.path.name.startswith("test_loop") and LACKS in str(report.longrepr[2]):
+    if report.skipped and item.path.parent == LOOP and LACKS in str(report.longrepr[2]):
         report.outcome = "failed"
         report.longrepr = f"skipped, which no test of the loop may be because of the kernel: {report.longrepr[2]}"
     return report
@@ -124,29 +131,3 @@ def no_leaks():
     if leaked:
         opened = {number: name for number, name in descriptors_now.items() if descriptors.get(number) != name}
         pytest.fail(f"left open: descriptors {opened}, threads {threads_now - threads}", pytrace=False)
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "direct"])
-def loop(request):
-    """A loop in each of its modes; closed afterwards."""
-    loop = ioring.Loop(direct_descriptors=request.param)
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(params=["ring", "direct", "asyncio"])
-def http_loop(request):
-    """What makes each kind of loop that HTTP servers run on."""
-    return {
-        "ring": ioring.Loop,
-        "direct": lambda: ioring.Loop(direct_descriptors=True),
-        "asyncio": asyncio.SelectorEventLoop,
-    }[request.param]
-
-
-@pytest.fixture
-def serving(http_loop):
-    """Starts HTTP servers (http_servers.Running), on each kind of loop."""
-    from http_servers import Running
-
-    return lambda application, **options: Running(application, http_loop, **options)
