@@ -170,6 +170,25 @@ def python(code, *, arguments=(), prelude=PRELUDE, timeout=60, expect=0):
     return done.stdout + done.stderr
 
 
+UNPRIVILEGED = """
+import resource
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (AMOUNT, AMOUNT))
+os.setgroups([])
+# Nobody else's number: what a user has locked is counted for all its processes together.
+user = 60000 + os.getpid() % 5000
+os.setgid(user)
+os.setuid(user)
+"""
+
+
+def unprivileged(code, limit):
+    """Runs code as a user without privileges, who may lock so many bytes; what it printed."""
+    said = python(UNPRIVILEGED.replace("AMOUNT", str(limit)) + code)
+    if "available: False" in said:
+        pytest.skip("io_uring is for administrators only here")
+    return said
+
+
 # A process that io_uring_setup is refused in, by the seccomp filter that container runtimes use for it.
 REFUSED = """
 import ctypes, platform

@@ -33,7 +33,7 @@ from ioring import (
     send_msg_ring,
 )
 from rings import WAIT_S, drain, python, resizable, stream_pair
-from test_threads_forks import ALLOWED_ANYWHERE, ring_calls, sqe_calls
+from calls import ALLOWED_ANYWHERE, ring_calls, sqe_calls
 
 
 @pytest.fixture

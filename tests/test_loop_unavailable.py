@@ -7,9 +7,8 @@ import pytest
 
 import ioring
 from ioring import SetupFlags
-from rings import as_root, kernel_threads, python
+from rings import REFUSED, as_root, kernel_threads, python, unprivileged
 from running import run
-from test_unavailable import REFUSED, unprivileged
 
 RUN = """
 import asyncio

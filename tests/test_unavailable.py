@@ -9,7 +9,7 @@ import pytest
 
 import ioring
 from ioring import features
-from rings import REFUSED, as_root, python
+from rings import REFUSED, as_root, python, unprivileged
 
 
 @pytest.mark.parametrize(
@@ -130,24 +130,6 @@ with Ring(8) as ring:
         raise AssertionError("more slots than open files are allowed")
     ring.register_files_sparse(5)
 """)
-
-
-UNPRIVILEGED = """
-import resource
-resource.setrlimit(resource.RLIMIT_MEMLOCK, (AMOUNT, AMOUNT))
-os.setgroups([])
-# Nobody else's number: what a user has locked is counted for all its processes together.
-user = 60000 + os.getpid() % 5000
-os.setgid(user)
-os.setuid(user)
-"""
-
-
-def unprivileged(code, limit):
-    said = python(UNPRIVILEGED.replace("AMOUNT", str(limit)) + code)
-    if "available: False" in said:
-        pytest.skip("io_uring is for administrators only here")
-    return said
 
 
 @as_root
