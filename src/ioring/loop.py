@@ -2,7 +2,7 @@
 
 The hot half is compiled (``_core/loop`` and what stands on it). Here is what happens once per connection, per signal,
 per child, in plain Python, over the hooks that ``asyncio.BaseEventLoop`` has for subclasses. This is the one place
-that uses private names of asyncio; ``tests/test_asyncio_names.py`` checks that each Python has them.
+that uses private names of asyncio; ``tests/loop/test_asyncio_names.py`` checks that each Python has them.
 """
 
 import asyncio

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree
 
-OURS = pathlib.Path(__file__).parents[1]
+TESTS = pathlib.Path(__file__).parents[1]
+OURS = [TESTS, TESTS / "helpers"]
 
 
 def run(copy, plugin, *options, variables, limit, first=()):
@@ -22,7 +23,7 @@ def run(copy, plugin, *options, variables, limit, first=()):
 
     Returns the outcomes by (name of the class, name), and what was printed.
     """
-    path = [*map(str, first), str(OURS), *filter(None, sys.path)]
+    path = [*map(str, [*first, *OURS]), *filter(None, sys.path)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", plugin, "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, "--junitxml=report.xml", *options],

@@ -1,7 +1,7 @@
 """Limits met on purpose: nothing is dropped that asyncio would have delivered, and service resumes afterwards.
 
 What makes no difference to the loop is tested on asyncio's own too, so that both promise the same. Slots of the file
-table are in test_loop_slots.py, locked memory in test_unavailable.py.
+table are in test_slots.py, locked memory in tests/ring/test_unavailable.py.
 """
 
 import asyncio

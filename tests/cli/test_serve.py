@@ -23,7 +23,7 @@ from ioring.http.lifespan import Lifespan
 from ioring.http.proxies import Proxies
 from serving import WAIT_S, Serving, curl
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def refused(*arguments, environment=None, **options):

@@ -104,7 +104,7 @@ async def compare(folder, case):
             path.write_bytes(case["content"])
     cookies = [(0, 0)]
     moved = False
-    with open(paths[0], **options) as theirs:  # noqa: ASYNC230
+    with open(paths[0], **options) as theirs:
         async with files.open(paths[1], **options) as ours:
             assert (ours.mode, ours.encoding, ours.errors) == (theirs.mode, theirs.encoding, theirs.errors)
             for name, *arguments in case["operations"]:

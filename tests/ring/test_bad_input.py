@@ -11,6 +11,7 @@ import struct
 import pytest
 
 import ioring
+from calls import ALLOWED_ANYWHERE, ring_calls, sqe_calls
 from ioring import (
     FILE_INDEX_ALLOC,
     BufferRing,
@@ -33,7 +34,6 @@ from ioring import (
     send_msg_ring,
 )
 from rings import WAIT_S, drain, python, resizable, stream_pair
-from calls import ALLOWED_ANYWHERE, ring_calls, sqe_calls
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ REGISTRATIONS = """
 
 
 def words_of_the_operations_tests():
-    text = "".join(path.read_text() for path in TESTS.glob("test_operations_*.py") if path != Path(__file__))
+    text = "".join(path.read_text() for path in TESTS.glob("test_*.py") if path != Path(__file__))
     return set(re.findall(r"\w+", text))
 
 

@@ -31,7 +31,7 @@ import pytest
 
 import ioring
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/**/*.md"))
 REFERENCE = ROOT / "docs/reference"
 TIMEOUT_S = 30

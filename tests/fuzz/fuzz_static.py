@@ -3,7 +3,7 @@
 A request is a line with the path and lines of headers: ranges and conditions. A server in another thread answers it
 through a socket. What may be answered is worked out a second time here, slowly and by the grammar (RFC 9110, sections
 13 and 14): where a header is none by its grammar, either reading of it is right, but never other bytes than the file's.
-test_http_fuzz.py runs it.
+test_fuzz.py runs it.
 """
 
 import calendar

@@ -25,49 +25,49 @@ HERE = pathlib.Path(__file__).parent
 
 ELSEWHERE = {
     "writes after the end are dropped and warned about": [
-        "test_loop_tls_ends.py::test_writes_after_the_end_are_dropped",
-        "test_loop_pipes_written.py::test_writes_to_a_lost_pipe_are_dropped_and_then_warned_about",
-        "test_loop_datagram_ends.py::test_sending_after_the_end_is_dropped_and_then_warned_about",
+        "test_tls_ends.py::test_writes_after_the_end_are_dropped",
+        "test_pipes_written.py::test_writes_to_a_lost_pipe_are_dropped_and_then_warned_about",
+        "test_datagram_ends.py::test_sending_after_the_end_is_dropped_and_then_warned_about",
     ],
     "one owner per descriptor": [
-        "test_loop_poll.py::test_number_of_a_closed_file_is_used_again",
-        "test_loop_poll.py::test_replaced_when_the_number_means_another_file",
+        "test_poll.py::test_number_of_a_closed_file_is_used_again",
+        "test_poll.py::test_replaced_when_the_number_means_another_file",
     ],
     "closing TLS does not stall": [
-        "test_loop_tls_ends.py::test_close_while_the_peer_sends",
-        "test_loop_tls_ends.py::test_peer_that_never_answers_close",
-        "test_loop_tls_ends.py::test_peer_that_never_reads",
-        "test_loop_tls_ends.py::test_close_while_reading_is_paused",
+        "test_tls_ends.py::test_close_while_the_peer_sends",
+        "test_tls_ends.py::test_peer_that_never_answers_close",
+        "test_tls_ends.py::test_peer_that_never_reads",
+        "test_tls_ends.py::test_close_while_reading_is_paused",
     ],
-    "start_tls keeps what was received": ["test_loop_tls.py::test_start_tls_keeps_what_came_before"],
-    "TLS needs little memory": ["test_loop_tls.py::test_idle_connections_are_small"],
-    "files over TLS": ["test_loop_tls.py::test_sendfile"],
+    "start_tls keeps what was received": ["test_tls.py::test_start_tls_keeps_what_came_before"],
+    "TLS needs little memory": ["test_tls.py::test_idle_connections_are_small"],
+    "files over TLS": ["test_tls.py::test_sendfile"],
     "timers are never early": ["test_loop.py::test_timers_are_never_early_and_come_in_order"],
-    "standard streams of children are pipes": ["test_loop_children.py::test_standard_streams_can_be_opened_by_name"],
+    "standard streams of children are pipes": ["test_children.py::test_standard_streams_can_be_opened_by_name"],
     "several loops in several threads": [
-        "test_loop_children.py::test_several_loops_at_once",
-        "test_loop_forks.py::test_loops_in_threads_call_each_other",
+        "test_children.py::test_several_loops_at_once",
+        "test_forks.py::test_loops_in_threads_call_each_other",
     ],
     "Ctrl-C and signals": [
         "test_loop.py::test_interrupt_ends_a_wait",
         "test_loop.py::test_interrupt_cancels_the_main_task_of_run",
-        "test_loop_ends.py::test_interrupts_at_any_moment",
+        "test_ends.py::test_interrupts_at_any_moment",
     ],
     "datagrams over Unix sockets": [
-        "test_loop_datagram.py::test_unix_sockets_by_path",
-        "test_loop_datagram.py::test_abstract_names",
+        "test_datagram.py::test_unix_sockets_by_path",
+        "test_datagram.py::test_abstract_names",
     ],
     "what was written may be changed": [
-        "test_loop_pipes_written.py::test_what_was_written_may_be_changed_afterwards",
-        "test_loop_datagram.py::test_what_is_sent_may_be_changed_afterwards",
+        "test_pipes_written.py::test_what_was_written_may_be_changed_afterwards",
+        "test_datagram.py::test_what_is_sent_may_be_changed_afterwards",
     ],
     "no ring, in words": [
-        "test_loop_unavailable.py::test_run_says_why_there_is_no_ring",
+        "test_unavailable.py::test_run_says_why_there_is_no_ring",
         "test_loop.py::test_run_falls_back_only_when_asked",
     ],
-    "lockable memory": ["test_loop_unavailable.py::test_too_little_lockable_memory"],
-    "waiting is not I/O wait": ["test_loop_unavailable.py::test_waiting_does_not_look_like_waiting_for_a_disk"],
-    "no polling thread": ["test_loop_unavailable.py::test_no_polling_thread"],
+    "lockable memory": ["test_unavailable.py::test_too_little_lockable_memory"],
+    "waiting is not I/O wait": ["test_unavailable.py::test_waiting_does_not_look_like_waiting_for_a_disk"],
+    "no polling thread": ["test_unavailable.py::test_no_polling_thread"],
 }
 
 

@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     made = tmp_path_factory.mktemp("old_kernel") / "old_kernel.so"
-    source = pathlib.Path(__file__).with_name("old_kernel.c")
+    source = pathlib.Path(__file__).parents[1] / "old_kernel.c"
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
     try:
         subprocess.run(

@@ -13,7 +13,7 @@ import pytest
 
 import ioring
 
-SOURCE = Path(__file__).parent.parent / "src" / "ioring"
+SOURCE = Path(__file__).parents[2] / "src" / "ioring"
 FILES = ["loop.py", "children.py", "runners.py", "_core/reader.py"]
 """Where asyncio's private names may stand (see test_layers.py)."""
 

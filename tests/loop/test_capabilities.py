@@ -22,27 +22,27 @@ HERE = pathlib.Path(__file__).parent
 
 ELSEWHERE = {
     "happy eyeballs, interleave, all_errors": [
-        "test_loop_behaviours.py::test_happy_eyeballs",
-        "test_loop_behaviours.py::test_every_error_is_told",
+        "test_behaviours.py::test_happy_eyeballs",
+        "test_behaviours.py::test_every_error_is_told",
     ],
-    "abstract names": ["test_loop_behaviours.py::test_abstract_names"],
-    "start_tls keeps buffered data": ["test_loop_tls.py::test_start_tls_keeps_what_came_before"],
-    "sendfile and sock_sendfile": ["test_loop_behaviours.py::test_sendfile"],
-    "sock_recvfrom, sock_sendto": ["test_loop_behaviours.py::test_single_datagrams"],
+    "abstract names": ["test_behaviours.py::test_abstract_names"],
+    "start_tls keeps buffered data": ["test_tls.py::test_start_tls_keeps_what_came_before"],
+    "sendfile and sock_sendfile": ["test_behaviours.py::test_sendfile"],
+    "sock_recvfrom, sock_sendto": ["test_behaviours.py::test_single_datagrams"],
     "set_protocol": [
-        "test_loop_tls.py::test_another_protocol",
-        "test_loop_pipes.py::test_other_protocol_from_now_on",
-        "test_loop_datagram.py::test_other_protocol_from_now_on",
+        "test_tls.py::test_another_protocol",
+        "test_pipes.py::test_other_protocol_from_now_on",
+        "test_datagram.py::test_other_protocol_from_now_on",
     ],
-    "datagrams over Unix sockets": ["test_loop_datagram.py::test_unix_sockets_by_path"],
-    "create_task and old task factories": ["test_loop_behaviours.py::test_factory_is_given_what_create_task_was_given"],
+    "datagrams over Unix sockets": ["test_datagram.py::test_unix_sockets_by_path"],
+    "create_task and old task factories": ["test_behaviours.py::test_factory_is_given_what_create_task_was_given"],
     "debug mode": [
         "test_loop.py::test_debug_mode_reports_slow_callbacks",
         "test_loop.py::test_debug_mode_checks_threads_and_callbacks",
-        "test_loop_poll.py::test_debug_mode_says_where_it_was_added",
+        "test_poll.py::test_debug_mode_says_where_it_was_added",
     ],
-    "sub-interpreters": ["test_loop_interpreters.py::test_refused_in_words"],
-    "CPython's own tests": ["test_cpython_suite.py::test_module"],
+    "sub-interpreters": ["test_interpreters.py::test_refused_in_words"],
+    "CPython's own tests": ["../suites/test_cpython.py::test_module"],
 }
 
 

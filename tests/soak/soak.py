@@ -1,6 +1,6 @@
 """A mixed load on one loop, for minutes or for hours: everything at once, as in a server with many kinds of clients.
 
-    python -m soak --minutes 60 --direct --seed 7      (in tests/, with ioring on the path)
+    python -m soak --minutes 60 --direct --seed 7      (here, with ioring and tests/helpers on the path)
 
 Workers draw kinds of work (soak_kinds) from a shuffled deck. Every byte that arrives is compared with what was sent.
 After each round there is silence, and everything has to be as it was: tasks, requests in flight, descriptors, slots,

@@ -14,7 +14,6 @@ import pytest
 
 from calls import ALLOWED_ANYWHERE, ring_calls, sqe_calls
 from ioring import (
-    CancelFlags,
     Direct,
     ForkedRing,
     Ring,

@@ -1,7 +1,7 @@
 """Feeds the HTTP server's connections what a fuzzer makes up: python fuzz_http.py [libFuzzer's options].
 
 The bytes are given once as they are and once in pieces; what is answered has to be the same. In between, and at the
-end, nothing may be left over. test_http_fuzz.py runs it.
+end, nothing may be left over. test_fuzz.py runs it.
 """
 
 import asyncio
