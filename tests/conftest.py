@@ -3,7 +3,6 @@
 With OLD_KERNEL the process runs on what stands in for an older kernel (old_kernel.c): see scripts/test --kernel.
 """
 
-import asyncio
 import collections
 import gc
 import os
@@ -14,7 +13,6 @@ import time
 import hypothesis
 import pytest
 
-import ioring
 from ioring import quirks
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
@@ -127,29 +125,3 @@ def no_leaks():
     if leaked:
         opened = {number: name for number, name in descriptors_now.items() if descriptors.get(number) != name}
         pytest.fail(f"left open: descriptors {opened}, threads {threads_now - threads}", pytrace=False)
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "direct"])
-def loop(request):
-    """A loop in each of its modes; closed afterwards."""
-    loop = ioring.Loop(direct_descriptors=request.param)
-    yield loop
-    loop.close()
-
-
-@pytest.fixture(params=["ring", "direct", "asyncio"])
-def http_loop(request):
-    """What makes each kind of loop that HTTP servers run on."""
-    return {
-        "ring": ioring.Loop,
-        "direct": lambda: ioring.Loop(direct_descriptors=True),
-        "asyncio": asyncio.SelectorEventLoop,
-    }[request.param]
-
-
-@pytest.fixture
-def serving(http_loop):
-    """Starts HTTP servers (http_servers.Running), on each kind of loop."""
-    from http_servers import Running
-
-    return lambda application, **options: Running(application, http_loop, **options)

@@ -1,6 +1,5 @@
 """`ioring serve` as a command: options, addresses, TLS, proxies, figures, the start page, and its ends."""
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -19,7 +18,6 @@ import pytest
 import ioring
 from ioring.http.configuration import Configuration, ConfigurationError
 from ioring.http.environment import variable
-from ioring.http.lifespan import Lifespan
 from ioring.http.proxies import Proxies
 from serving import WAIT_S, Serving, curl
 
@@ -217,34 +215,6 @@ def test_interrupted_while_it_starts(tmp_path):
             assert server.errors == []
         finally:
             server.__exit__()
-
-
-def test_application_that_is_ready_when_nobody_waits_for_it_any_more(http_loop):
-    complaints = []
-
-    async def main():
-        begun, go, said = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-        async def application(scope, receive, send):
-            await receive()
-            begun.set()
-            await go.wait()
-            await send({"type": "lifespan.startup.complete"})
-            said.set()
-            await receive()
-
-        lifespan = Lifespan(application, False, lambda *told: complaints.append(told))
-        starting = asyncio.create_task(lifespan.startup())
-        await begun.wait()
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-        go.set()
-        await asyncio.wait_for(said.wait(), WAIT_S)
-
-    with asyncio.Runner(loop_factory=http_loop) as runner:
-        runner.run(main())
-    assert complaints == []
 
 
 # Without io_uring.

@@ -11,22 +11,15 @@ import warnings
 import pytest
 
 import ioring
-from engines import first_uvloop as first_uvloop
-from engines import run_in_threads
-from engines import run_with_uvloop as run_with_uvloop
+from engines import ENGINES_AND_UVLOOP, run_in_threads, uncached
 from ioring import files
 from rings import descriptors
 from running import until
 
+RUN_ON = ENGINES_AND_UVLOOP
+
 DATA = random.Random(5).randbytes(300_000)
 OTHER = b"other" * 10_000
-
-
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(DATA)
-    return path
 
 
 @pytest.fixture
@@ -34,13 +27,6 @@ def other(tmp_path):
     path = tmp_path / "other"
     path.write_bytes(OTHER)
     return path
-
-
-def uncached(path):
-    """Takes a file out of the page cache, so that reading it has to wait."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 async def reading(file, way):

@@ -8,22 +8,14 @@ import random
 
 import pytest
 
-from engines import ENGINES
 from ioring import files
 from rings import stir
 
 DATA = random.Random(5).randbytes(1 << 20) + b"the end is not at a whole block"
 
 
-@pytest.fixture(params=ENGINES)
-def run(request):
-    return ENGINES[request.param]
-
-
 @pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(DATA)
+def path(path):
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
     except OSError:

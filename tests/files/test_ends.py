@@ -14,30 +14,16 @@ import warnings
 import pytest
 
 import ioring
-from engines import ENGINES, run_beside, run_here, run_in_threads
-from engines import first_uvloop as first_uvloop
-from engines import run_with_uvloop as run_with_uvloop
+from engines import ENGINES, ENGINES_AND_UVLOOP, run_beside, run_here, run_in_threads, uncached
 from ioring import files
 from rings import WAIT_S, descriptors, python, stir
 from running import until
 
+RUN_ON = ENGINES_AND_UVLOOP
+
 LINES = [f"line {number} é\n" for number in range(4000)]
 TEXT = "".join(LINES)
 DATA = TEXT.encode()
-
-
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(DATA)
-    return path
-
-
-def uncached(path):
-    """Takes a file out of the page cache, so that reading it has to wait."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 async def cancelled_after(call, turns):

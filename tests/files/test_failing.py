@@ -13,20 +13,13 @@ import sys
 
 import pytest
 
-from engines import ENGINES, mounted, run_here
-from engines import run as run
+from engines import ENGINES, mounted, run_here, uncached
 from ioring import files, whole
 from rings import as_root, stir
 from running import until
 
 FIBMAP = 1
 DATA = random.Random(3).randbytes(1 << 20)
-
-
-def uncached(path):
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextlib.contextmanager

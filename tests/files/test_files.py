@@ -11,16 +11,11 @@ import os
 
 import pytest
 
-from engines import first_uvloop as first_uvloop
-from engines import run_with_uvloop as run_with_uvloop
+from engines import ENGINES_AND_UVLOOP
 from ioring import files, whole
 from rings import python
 
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "file"
-
+RUN_ON = ENGINES_AND_UVLOOP
 
 LINES = b"".join(b"line %d\n" % number for number in range(10_000))
 

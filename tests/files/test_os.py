@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import ioring
 from engines import ENGINES, mounted, result_of, result_of_async, run_beside, run_here, snapshot
-from engines import run as run
 from rings import WAIT_S, as_root, python
 from running import until
 

@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import ENGINES, result_of, result_of_async, snapshot
-from engines import run as run
 from ioring import Path
 
 NAMES = ["a", "b", "a/b", "a/b/c", "link", "link/x", "none/here", "", "x" * 300, "a/../b", "no\0ne", "\udcff", "."]

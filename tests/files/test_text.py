@@ -7,14 +7,8 @@ import random
 
 import pytest
 
-from engines import ENGINES
 from ioring import files
 from rings import python
-
-
-@pytest.fixture(params=ENGINES)
-def run(request):
-    return ENGINES[request.param]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-7", "shift_jis", "latin-1"])

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import ENGINES, mounted, run_beside, run_here
-from engines import run as run
 from ioring import whole
 from rings import as_root, python
 from running import until

@@ -1,4 +1,4 @@
-"""The engines that work for files: fixtures that run a coroutine on each of them, and files to try."""
+"""The engines that work for files: functions that run a coroutine on each of them, and files to try."""
 
 import asyncio
 import contextlib
@@ -45,25 +45,11 @@ ENGINES = {"loop": run_here, "direct": run_direct, "side": run_beside, "threads"
 ENGINES_AND_UVLOOP = {**ENGINES, "uvloop": run_on_uvloop}
 
 
-@pytest.fixture(scope="session")
-def first_uvloop():
-    """The first loop of uvloop's leaves a pipe open, for all that follow."""
-    with contextlib.suppress(ModuleNotFoundError):
-        importlib.import_module("uvloop").run(asyncio.sleep(0))
-
-
-@pytest.fixture(params=list(ENGINES_AND_UVLOOP), name="run")
-def run_with_uvloop(request, first_uvloop):
-    """The same, and a ring on the side of uvloop if that is installed."""
-    if request.param == "uvloop":
-        pytest.importorskip("uvloop")
-    return ENGINES_AND_UVLOOP[request.param]
-
-
-@pytest.fixture(params=list(ENGINES))
-def run(request):
-    """Runs a coroutine on one of the engines."""
-    return ENGINES[request.param]
+def uncached(path):
+    """Takes a file out of the page cache, so that reading it has to wait."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextlib.contextmanager

@@ -21,10 +21,8 @@ QUEUES_MAX = 40 << 20
 class Running:
     """A server in a thread of its own, and what it complained of."""
 
-    kind = "asgi"
-
-    def __init__(self, application, factory, **options):
-        self.application = application
+    def __init__(self, application, factory, kind="asgi", **options):
+        self.application, self.kind = application, kind
         self.configuration = Configuration(target=application, **options)
         self.factory = factory
         self.complaints = []
@@ -64,6 +62,17 @@ class Running:
 
     def connect(self):
         return socket.create_connection(self.address, timeout=WAIT_S)
+
+    def connection(self):
+        """The one connection that it has, once it has one."""
+        [connection] = self.until(lambda: list(self.server.service.connections))
+        return connection
+
+    def paused_connection(self):
+        """The same, once reading is paused."""
+        connection = self.connection()
+        self.until(lambda: not connection.transport.is_reading())
+        return connection
 
     def until(self, function):
         """Calls a function in the loop's thread, once in each turn, until it returns something."""

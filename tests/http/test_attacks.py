@@ -220,8 +220,7 @@ def test_client_that_goes_while_nothing_is_received(serving, behind, resets):
     with serving(lifeless(waits)) as server:
         with server.connect() as client:
             client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n" + behind)
-            [connection] = server.until(lambda: list(server.server.service.connections))
-            server.until(lambda: not connection.transport.is_reading())
+            server.paused_connection()
             if resets:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         wait_until(lambda: told == ["http.disconnect"])
@@ -242,8 +241,7 @@ def test_client_that_goes_while_its_body_is_not_taken(serving):
     with serving(lifeless(takes_nothing)) as server:
         with server.connect() as client:
             client.sendall(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + bytes(200_000))
-            [connection] = server.until(lambda: list(server.server.service.connections))
-            server.until(lambda: not connection.transport.is_reading())
+            server.paused_connection()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         wait_until(lambda: not server.server.service.connections)
         server.loop.call_soon_threadsafe(gone.set)
@@ -264,7 +262,7 @@ def test_client_that_sends_no_more_gets_all_that_it_has_asked_for(serving, http_
     with serving(lifeless(waits)) as server, server.connect() as client:
         client.sendall(GET * 40)
         client.shutdown(socket.SHUT_WR)
-        [connection] = server.until(lambda: list(server.server.service.connections))
+        connection = server.connection()
         server.until(lambda: connection.current is not None and connection.current.disconnected)
         server.loop.call_soon_threadsafe(gate.set)
         assert read_all(client).count(b"HTTP/1.1 200") == 40
@@ -326,8 +324,7 @@ def test_many_requests_behind_a_slow_one(serving):
     with serving(lifeless(waits)) as server, server.connect() as client:
         quick_ones(server, counts)
         client.sendall(GET + QUICK * 1500)
-        [connection] = server.until(lambda: list(server.server.service.connections))
-        server.until(lambda: not connection.transport.is_reading())
+        server.paused_connection()
         client.sendall(QUICK * 500 + LAST)
         server.loop.call_soon_threadsafe(gate.set)
         said = read_all(client)
@@ -335,7 +332,6 @@ def test_many_requests_behind_a_slow_one(serving):
         assert said.count(b"quick") == 2000
         assert said.endswith(b"hello")
         assert turns[0] < 100
-        connection = None
         begun.clear()
         is_served(server)
     assert server.complaints == []
@@ -646,8 +642,7 @@ def test_body_may_wait_while_the_application_does(serving):
 
     with serving(lifeless(waits), timeout_body=0.2) as server, server.connect() as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(150_000))
-        [connection] = server.until(lambda: list(server.server.service.connections))
-        server.until(lambda: not connection.transport.is_reading())
+        connection = server.paused_connection()
         since = server.server.service.now
         server.until(lambda: server.server.service.now > since + 0.5)
         server.loop.call_soon_threadsafe(gate.set)

@@ -23,6 +23,7 @@ from http_servers import (
 )
 from ioring.http.application import load
 from ioring.http.configuration import Configuration
+from ioring.http.lifespan import Lifespan
 
 
 def test_keep_alive(serving):
@@ -376,3 +377,31 @@ def test_client_that_closes_its_side_behind_several_requests(serving, http_loop,
         said = read_all(client)
     assert said.count(b"HTTP/1.1 200 ") == 20
     assert begun == [f"/{number}" for number in range(20)]
+
+
+def test_application_that_is_ready_when_nobody_waits_for_it_any_more(http_loop):
+    complaints = []
+
+    async def main():
+        begun, go, said = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def application(scope, receive, send):
+            await receive()
+            begun.set()
+            await go.wait()
+            await send({"type": "lifespan.startup.complete"})
+            said.set()
+            await receive()
+
+        lifespan = Lifespan(application, False, lambda *told: complaints.append(told))
+        starting = asyncio.create_task(lifespan.startup())
+        await begun.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        go.set()
+        await asyncio.wait_for(said.wait(), WAIT_S)
+
+    with asyncio.Runner(loop_factory=http_loop) as runner:
+        runner.run(main())
+    assert complaints == []

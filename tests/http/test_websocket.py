@@ -15,15 +15,11 @@ from websockets.asyncio.client import connect as connect_asyncio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from http_servers import GET, QUEUES_MAX, WAIT_S, Running, hello, one_of_two_cancelled, read_all, read_response
+from http_servers import GET, QUEUES_MAX, WAIT_S, hello, one_of_two_cancelled, read_all, read_response
 from ioring.http.websocket import HELD_COUNT_MAX, HELD_MAX
 from rings import RESET
 
-
-@pytest.fixture
-def serving(http_loop):
-    """Starts servers on each kind of loop."""
-    return lambda application, **options: Running(application, http_loop, lifespan="off", **options)
+SERVING = {"lifespan": "off"}
 
 
 def client_of(server, path="/", **options):

@@ -17,16 +17,7 @@ from http_servers import GET, LAST, QUEUES_MAX, WAIT_S, Running, body_of, read_a
 from ioring._core import environ as environ_module
 from ioring.http import Configuration, ConfigurationError
 
-
-class WsgiRunning(Running):
-    kind = "wsgi"
-
-
-@pytest.fixture
-def serving(http_loop):
-    """Starts servers on each kind of loop."""
-    options = {"threads": 4}
-    return lambda application, **more: WsgiRunning(application, http_loop, **options | more)
+SERVING = {"kind": "wsgi", "threads": 4}
 
 
 def hello(environ, start_response):
@@ -739,7 +730,7 @@ def test_django(serving, django_application):
 def test_unix_socket_has_a_name(tmp_path):
     """Neither SERVER_NAME nor SERVER_PORT may be empty."""
 
-    class Unix(WsgiRunning):
+    class Unix(Running):
         def connect(self):
             client = socket.socket(socket.AF_UNIX)
             client.settimeout(WAIT_S)
@@ -753,7 +744,7 @@ def test_unix_socket_has_a_name(tmp_path):
             return listener
 
     names = answering(lambda environ: f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}".encode())
-    with Unix(validator(names), ioring.Loop, threads=1) as server:
+    with Unix(validator(names), ioring.Loop, kind="wsgi", threads=1) as server:
         assert body_of(server.talk(LAST)) == b"localhost:80"
     assert server.complaints == []
 

@@ -7,26 +7,17 @@ import threading
 
 import pytest
 
-from http_servers import GET, LAST, WAIT_S, Running, body_of, read_all
+from http_servers import GET, LAST, WAIT_S, body_of, read_all
 from rings import RESET
 
 THREADS = 3
+SERVING = {"kind": "wsgi", "threads": THREADS}
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 REQUESTS = {
     "pieces": b"POST /pieces HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
     "chunked": b"POST / HTTP/1.1\r\nHost: a\r\n" + CHUNKED,
     "invited": b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + CHUNKED,
 }
-
-
-class WsgiRunning(Running):
-    kind = "wsgi"
-
-
-@pytest.fixture
-def serving(http_loop):
-    """Starts servers on each kind of loop."""
-    return lambda application, **options: WsgiRunning(application, http_loop, threads=THREADS, **options)
 
 
 def application(environ, start_response):

@@ -5,18 +5,10 @@ import threading
 
 import pytest
 
-from http_servers import GET, LAST, WAIT_S, Running, body_of
+from http_servers import GET, LAST, WAIT_S, body_of
 from serving import Serving
 
-
-class WsgiRunning(Running):
-    kind = "wsgi"
-
-
-@pytest.fixture
-def serving(http_loop):
-    """Starts servers on each kind of loop."""
-    return lambda application, **options: WsgiRunning(application, http_loop, threads=4, **options)
+SERVING = {"kind": "wsgi", "threads": 4}
 
 
 def says(status, body=(b"",)):

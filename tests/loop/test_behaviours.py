@@ -19,7 +19,6 @@ import pytest
 import ioring
 from rings import WAIT_S
 from running import run, until
-from tls_peer import Certificates
 
 HERE = pathlib.Path(__file__).parent
 
@@ -76,11 +75,6 @@ def test_is_shown_elsewhere(behaviour):
     for place in ELSEWHERE[behaviour]:
         file, _, name = place.partition("::")
         assert f"def {name}(" in (HERE / file).read_text(), place
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 class Accepting(asyncio.Protocol):

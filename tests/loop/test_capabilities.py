@@ -16,7 +16,6 @@ import pytest
 import ioring
 from rings import pipe_pair
 from running import run, until
-from tls_peer import Certificates
 
 HERE = pathlib.Path(__file__).parent
 
@@ -51,11 +50,6 @@ def test_is_shown_elsewhere(row):
     for place in ELSEWHERE[row]:
         file, _, name = place.partition("::")
         assert f"def {name}(" in (HERE / file).read_text(), place
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def since(parameter, method):

@@ -15,12 +15,6 @@ import ioring
 from rings import WAIT_S, descriptors, python
 from running import turns, until
 
-
-@pytest.fixture(params=[False, True], ids=["plain", "direct"])
-def direct(request):
-    return request.param
-
-
 # Everything that a loop can have in flight.
 
 

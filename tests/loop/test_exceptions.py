@@ -16,17 +16,11 @@ import pytest
 import ioring
 from rings import WAIT_S, pipe_pair
 from running import until
-from tls_peer import Certificates
 
 BIG = b"x" * (8 << 20)
 
 ORDINARY = [ZeroDivisionError, OSError, asyncio.CancelledError, GeneratorExit]
 STOPPING = [KeyboardInterrupt, SystemExit]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 class Actor:

@@ -49,11 +49,6 @@ def forked(code, direct, **options):
     )
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "direct"])
-def direct(request):
-    return request.param
-
-
 def test_fork_in_resume_writing():
     """It is told in the middle of a turn, of a send that was handed over early."""
     said = python(

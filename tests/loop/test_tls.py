@@ -12,19 +12,7 @@ import threading
 import pytest
 
 from running import run, until
-from tls_peer import BufferedRecorder, Certificates, Peer, Recorder, accepted, connect_raw, end, pair, serve
-
-VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    return Certificates(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(params=VERSIONS, ids=["1.2", "1.3"])
-def version(request):
-    return request.param
+from tls_peer import BufferedRecorder, Peer, Recorder, accepted, connect_raw, end, pair, serve
 
 
 def test_streams(loop, certificates, version):

@@ -37,12 +37,6 @@ from rings import WAIT_S, drain, python, resizable, stream_pair
 
 
 @pytest.fixture
-def ring():
-    with Ring(16) as ring:
-        yield ring
-
-
-@pytest.fixture
 def sqe(ring):
     return ring.get_sqe()
 
@@ -145,6 +139,9 @@ class Handle:
         if isinstance(self.number, Exception):
             raise self.number
         return self.number
+
+    def __repr__(self):
+        return f"Handle({self.number!r})"
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,6 @@ from ioring import BufferRing, Cqe, CqeFlags, RecvSendFlags, RegistrationError, 
 from rings import FLAGS, WAIT_S, drain, make, needs, pipe_pair, stream_pair
 
 
-@pytest.fixture
-def ring():
-    with Ring(16) as ring:
-        yield ring
-
-
 def incremental():
     """Skips a test unless the kernel has incremental buffers."""
     with Ring(2) as ring:

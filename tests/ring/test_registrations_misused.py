@@ -21,12 +21,6 @@ from ioring import (
 from rings import WAIT_S, needs, resizable
 
 
-@pytest.fixture
-def ring():
-    with Ring(16) as ring:
-        yield ring
-
-
 def test_registrations_twice_and_without(ring):
     buffer = bytearray(16)
     for call, words in (

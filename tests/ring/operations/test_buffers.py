@@ -9,44 +9,13 @@ import pytest
 
 import ioring
 from ioring import BufferRing, Direct, MsgHdr, RecvmsgOut, RecvSendFlags, RegistrationError, Sqe
-from operations import RINGS, by_user_data, complete, needs_registration, opened, prepare, result, start, wait
-from rings import listener, needs, stream_pair
+from operations import by_user_data, complete, needs_registration, prepare, result, start, wait
+from rings import needs
 
 GROUP = 7
 IP_PKTINFO = 8
 HAS_BUNDLES = "RECVSEND_BUNDLE" in ioring.features().feature_flags
 needs_bundles = pytest.mark.skipif(not HAS_BUNDLES, reason="the kernel has no bundles")
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=8) as ring:
-        yield ring
-
-
-@pytest.fixture
-def pair():
-    with stream_pair() as ends:
-        yield ends
-
-
-@pytest.fixture
-def tcp():
-    """Two ends of a TCP connection."""
-    with listener() as server, socket.create_connection(server.getsockname()) as client, server.accept()[0] as accepted:
-        yield client, accepted
-
-
-@pytest.fixture
-def udp():
-    """A UDP socket that sends, and one that receives."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
-    ):
-        for end in (sender, receiver):
-            end.bind(("127.0.0.1", 0))
-        yield sender, receiver
 
 
 def arrived(end, count):

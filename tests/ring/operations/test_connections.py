@@ -9,16 +9,10 @@ import struct
 import pytest
 
 from ioring import FILE_INDEX_ALLOC, AcceptFlags, CancelFlags, Direct, SockAddr, SocketOp, Sqe
-from operations import RINGS, by_user_data, complete, opened, prepare, result, start, wait
+from operations import by_user_data, complete, prepare, result, start, wait
 from rings import listener, needs, stream_pair
 
 SLOTS = 4
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=SLOTS) as ring:
-        yield ring
 
 
 @pytest.fixture

@@ -8,23 +8,11 @@ import time
 import pytest
 
 from ioring import CancelFlags, Direct, Op, PollFlags, Sqe, SqeFlags, TimeoutFlags
-from operations import RINGS, TIMEOUT_S, by_user_data, complete, opened, prepare, result, start, wait
+from operations import TIMEOUT_S, by_user_data, complete, prepare, result, start, wait
 from rings import needs, pipe_pair
 
 SHORT_S = 0.02
 LONG_S = 1000
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=8) as ring:
-        yield ring
-
-
-@pytest.fixture
-def pipe():
-    with pipe_pair() as ends:
-        yield ends
 
 
 @pytest.fixture

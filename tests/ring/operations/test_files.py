@@ -21,16 +21,10 @@ from ioring import (
     Statx,
     StatxMask,
 )
-from operations import RINGS, complete, needs_trial, opened, prepare, result, start, wait
+from operations import complete, needs_trial, prepare, result, start, wait
 from rings import needs, pipe_pair
 
 CONTENT = bytes(range(256)) * 64
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=8) as ring:
-        yield ring
 
 
 @pytest.fixture

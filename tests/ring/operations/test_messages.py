@@ -26,7 +26,6 @@ from ioring import (
     send_msg_ring,
 )
 from operations import (
-    RINGS,
     by_user_data,
     complete,
     needs_registration,
@@ -36,12 +35,6 @@ from operations import (
     wait,
 )
 from rings import DEFER, needs, needs_setup, pipe_pair, stream_pair
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=8) as ring:
-        yield ring
 
 
 @pytest.fixture(

@@ -6,18 +6,14 @@ import os
 import pytest
 
 from ioring import Sqe
-from operations import RINGS, complete, opened, result
+from operations import complete, result
 from rings import needs
+
+SLOTS = 0
 
 AT_REMOVEDIR = 0x200
 AT_EMPTY_PATH = 0x1000
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param) as ring:
-        yield ring
 
 
 @pytest.fixture

@@ -7,20 +7,8 @@ import os
 import pytest
 
 from ioring import Direct, SlotError, SpliceFlags, Sqe
-from operations import RINGS, complete, opened, result, start, wait
+from operations import complete, result, start, wait
 from rings import make, needs, pipe_pair
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=8) as ring:
-        yield ring
-
-
-@pytest.fixture
-def pipe():
-    with pipe_pair() as ends:
-        yield ends
 
 
 def test_splice_from_a_file_through_a_pipe(ring, pipe, tmp_path):

@@ -31,20 +31,10 @@ from ioring import (
     SqeFlags,
     WrongThread,
 )
-from operations import RINGS, TIMEOUT_S, complete, needs_registration, opened, prepare, result, start, wait
+from operations import TIMEOUT_S, complete, needs_registration, opened, prepare, result, start, wait
 from rings import as_root, listener, make, needs, needs_setup, pipe_pair, stream_pair
 
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param) as ring:
-        yield ring
-
-
-@pytest.fixture
-def pipe():
-    with pipe_pair() as ends:
-        yield ends
+SLOTS = 0  # tests register files of their own
 
 
 @pytest.fixture

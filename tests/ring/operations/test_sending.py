@@ -10,42 +10,10 @@ import struct
 import pytest
 
 from ioring import Direct, MsgHdr, RecvSendFlags, SockAddr, Sqe, SqeFlags
-from operations import RINGS, by_user_data, complete, needs_trial, opened, prepare, result, start, wait
-from rings import listener, needs, pipe_pair, stream_pair
+from operations import by_user_data, complete, needs_trial, prepare, result, start, wait
+from rings import listener, needs, pipe_pair
 
 ZC_COPIED = 1 << 31  # IORING_NOTIF_USAGE_ZC_COPIED: the loopback device always copies
-
-
-@pytest.fixture(params=RINGS)
-def ring(request):
-    with opened(request.param, slots=8) as ring:
-        yield ring
-
-
-@pytest.fixture
-def pair():
-    with stream_pair() as ends:
-        yield ends
-
-
-@pytest.fixture
-def tcp():
-    """Two ends of a TCP connection."""
-    with listener() as server, socket.create_connection(server.getsockname()) as client, server.accept()[0] as accepted:
-        yield client, accepted
-
-
-@pytest.fixture
-def udp():
-    """A UDP socket that sends, and one that receives."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
-    ):
-        for end in (sender, receiver):
-            end.bind(("127.0.0.1", 0))
-            end.settimeout(5)
-        yield sender, receiver
 
 
 # Plain.
