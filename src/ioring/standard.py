@@ -77,12 +77,14 @@ class Standard:
         blocking = self._file
         stream = self._stream
         if stream.binary is None or blocking.closed:
-            return await asyncio.get_running_loop().run_in_executor(None, partial(getattr(blocking, name), *arguments))
+            call = partial(self._call_blocking, blocking, name, arguments)
+            return await asyncio.get_running_loop().run_in_executor(None, call)
+        # The text layer has a buffer of its own, above that of the bytes: what was printed may be in either.
+        if stream.blocking.writable():
+            stream.blocking.flush()
         if name not in WAITING:
             return getattr(blocking, name)(*arguments)
         ours = stream.binary if self._binary else stream.text
-        if not stream.binary.readable():
-            blocking.flush()
         result = await getattr(ours, name)(*arguments)
         if name in ("write", "writelines"):
             await ours.flush()
@@ -90,8 +92,15 @@ class Standard:
             blocking.close()
         return result
 
+    def _call_blocking(self, blocking, name, arguments):
+        if self._binary and name in WRITING and not blocking.closed:
+            self._stream.blocking.flush()
+        return getattr(blocking, name)(*arguments)
+
 
 WAITING = ("close", "flush", "read", "read1", "peek", "readinto", "readline", "readlines", "write", "writelines")
+WRITING = ("close", "flush", "write", "writelines", "truncate", "seek", "tell")
+"""What depends on whether all that was printed before has been written."""
 
 
 def _awaited(name):

@@ -605,6 +605,54 @@ print(process.stdout.read().split(), process.stderr.read())
     assert python(code) == "['first', 'second', 'third', 'fourth', 'fifth'] 'one\\n'\n"
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize("kind", ["pipe", "file", "file for both", "memory"])
+def test_standard_streams_keep_the_order_of_what_is_written(name, kind, tmp_path):
+    """The text layer, the buffer below it and our own two streams are used by turns, without a newline or a flush."""
+    code = f"""
+import asyncio, io
+from ioring import aiofiles
+
+async def main():
+    text, binary = aiofiles.{name}, aiofiles.{name}_bytes
+    here = sys.{name}
+    here.write("1")
+    await binary.write(b"2")
+    here.write("3")
+    await text.write("4")
+    here.write("5")
+    await binary.writelines([b"6", b"7"])
+    here.write("8")
+    here.flush()
+    here.buffer.write(b"9")
+    await text.write("a")
+    here.write("b")
+    await binary.flush()
+    here.write("c")
+    if here.seekable():
+        assert await binary.tell() == 12
+    await binary.write(b"d")
+
+kind, path = {kind!r}, {str(tmp_path / "file")!r}
+if kind == "pipe":
+    reading, writing = os.pipe()
+    stream = io.TextIOWrapper(open(writing, "wb"))
+elif kind == "memory":
+    stream = io.TextIOWrapper(io.BytesIO())
+else:
+    stream = open(path, "w+" if kind == "file for both" else "w")
+before, sys.{name} = sys.{name}, stream
+ioring.run(main())
+stream.flush()
+sys.{name} = before
+if kind == "pipe":
+    print(os.read(reading, 100).decode())
+else:
+    print(stream.buffer.getvalue().decode() if kind == "memory" else open(path).read())
+"""
+    assert python(code, arguments=["-W", "ignore"]) == "123456789abcd\n"
+
+
 def test_public_names():
     assert ioring.open is files.open
     assert "open" not in ioring.__all__
