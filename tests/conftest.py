@@ -7,6 +7,7 @@ import collections
 import gc
 import os
 import pathlib
+import sys
 import threading
 import time
 
@@ -19,6 +20,11 @@ from ioring import quirks
 RELEASE_TIMEOUT_S = 2.0
 
 LOOP = pathlib.Path(__file__).parent / "loop"
+
+# Tests start Python as users do. What the machine sets hides faults: PYTHONUNBUFFERED those of buffers.
+for name in [name for name in os.environ if name.startswith("PYTHON") and name != "PYTHONMALLOC"]:  # see scripts/test
+    del os.environ[name]
+sys.dont_write_bytecode = False
 
 OLD_KERNEL = os.environ.get("OLD_KERNEL")
 

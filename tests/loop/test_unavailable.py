@@ -174,7 +174,7 @@ while not found and time.monotonic() < deadline:
     time.sleep(0.001)
 os.write(writing, b"x")
 thread.join()
-print(found)
+print(found, flush=True)
 os._exit(0)
 """)
     assert int(said) >= 1

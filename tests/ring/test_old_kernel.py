@@ -173,7 +173,7 @@ found = []
 thread = threading.Thread(target=lambda: found.append(submitted(lambda sqe: sqe.prep_ftruncate(0, 0))))
 thread.start()
 thread.join()
-print(found)
+print(found, flush=True)  # the child of the fork must not have it too
 warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 and later when the thread is not quite gone yet
 child = os.fork()
 if not child:
