@@ -87,11 +87,16 @@ def skip_reasons(reporter):
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    lacking = sum(count for reason, count in skip_reasons(reporter).items() if reason.startswith(LACKS))
+    if reporter is None:
+        return  # of several processes, the one that prints has the reports of all
+    reasons = skip_reasons(reporter)
+    # Another process may have collected them: what was reported is counted.
+    count = sum(len(reports) for kind, reports in reporter.stats.items() if kind in ("passed", "skipped", "failed"))
+    lacking = sum(count for reason, count in reasons.items() if reason.startswith(LACKS))
     # A part of the tests may be about nothing else.
-    whole = session.config.args_source == pytest.Config.ArgsSource.TESTPATHS and session.testscollected > 1000
-    if whole and lacking > LACKING_SHARE_MAX * session.testscollected:
-        reporter.write_line(f"\n{lacking} of {session.testscollected} tests are skipped because of the kernel")
+    whole = session.config.args_source == pytest.Config.ArgsSource.TESTPATHS and count > 1000
+    if whole and lacking > LACKING_SHARE_MAX * count:
+        reporter.write_line(f"\n{lacking} of {count} tests are skipped because of the kernel")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
