@@ -14,6 +14,7 @@ import time
 import hypothesis
 import pytest
 
+import needed
 from ioring import quirks
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
@@ -30,6 +31,9 @@ OLD_KERNEL = os.environ.get("OLD_KERNEL")
 
 if OLD_KERNEL == "6.12":  # that has a fault which nothing here can stand in for
     quirks._found = lambda: True
+
+COMPLETE = os.environ.get("IORING_TEST_COMPLETE") == "1"
+"""The programs that tests need were installed: none is skipped because one of them is missing."""
 
 LACKS = "the kernel"
 """How the reason begins when a test is skipped because of the kernel: see rings.needs."""
@@ -69,6 +73,9 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item):
     """The loop has a way for every kernel that ioring supports, so none of its own tests depends on one."""
     report = yield
+    if report.skipped and COMPLETE and needed.MISSING in str(report.longrepr[2]):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where everything should be installed: {report.longrepr[2]}"
     if report.skipped and item.path.parent == LOOP and LACKS in str(report.longrepr[2]):
         report.outcome = "failed"
         report.longrepr = f"skipped, which no test of the loop may be because of the kernel: {report.longrepr[2]}"
