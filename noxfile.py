@@ -1,4 +1,4 @@
-"""What is tried where. scripts/test and scripts/lint start this; ``nox --list`` in their environment shows the sessions.
+"""What is tried where. scripts/test and scripts/lint start this; ``nox --list`` in their environment lists it.
 
 The default Python is that of .venv, which the scripts keep up to date; the others, and the build with the sanitizers,
 get environments below build/.
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import nox
@@ -22,15 +23,15 @@ nox.options.envdir = str(BUILD / "nox")
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = False
 
-# Most tests wait more than they compute. Those that share something stay together: see tests/conftest.py.
-PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup"]
+# Most tests wait more than they compute.
+PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
 
 # A test that fails is run once more. Each such test is shown with its traceback and written to build/reruns.txt, and
 # more than a few fail the run: see tests/helpers/reruns.py.
 RERUNS = ["--reruns", "1"]
 
 # What depends on the Python: its asyncio, and what compiled modules ask of the interpreter.
-PYTHON_DEPENDENT = ["tests/ring", "tests/loop", "tests/suites/test_cpython_suite.py"]
+PYTHON_DEPENDENT = ["tests/ring", "tests/loop", "tests/suites/test_cpython.py"]
 
 # What depends on the kernel: operations, and the ways the loop has without them.
 KERNEL_DEPENDENT = ["tests/ring", "tests/loop"]
@@ -63,8 +64,10 @@ def pythons():
     for minor in range(11, 16):
         for folder in folders if minor != sys.version_info[1] else ():
             path = shutil.which(f"python3.{minor}", path=folder)
-            answer = subprocess.run([path, "-IS", "-c", ask], capture_output=True, text=True) if path else None
-            if answer and answer.returncode == 0 and answer.stdout.startswith(f"{minor} "):
+            if path is None:
+                continue
+            answer = subprocess.run([path, "-IS", "-c", ask], check=False, capture_output=True, text=True)
+            if answer.returncode == 0 and answer.stdout.startswith(f"{minor} "):
                 found[minor] = answer.stdout.split(maxsplit=1)[1].strip()
                 break
     return found
@@ -173,16 +176,16 @@ def several(session, between, kernels, memory, *default):
     others = pythons()
     newest = max([sys.version_info[1], *others])
     oldest = min([sys.version_info[1], *others])
-    parts = [("the tests", lambda: pytest(session, *default))]
-    parts.append(("the sanitizers", lambda: under_sanitizers(session, *memory)))
+    parts = [("the tests", partial(pytest, session, *default))]
+    parts.append(("the sanitizers", partial(under_sanitizers, session, *memory)))
     for minor, path in others.items():
         chosen = [] if minor in (oldest, newest) else between
-        parts.append((f"Python 3.{minor}", lambda path=path, chosen=chosen: on_python(session, path, *chosen, env=SHORT)))
+        parts.append(
+            (f"Python 3.{minor}", lambda path=path, chosen=chosen: on_python(session, path, *chosen, env=SHORT))
+        )
     if os.uname().machine == "x86_64":  # what stands in for a kernel is written for one architecture
         for version in KERNELS:
-            parts.append(
-                (f"kernel {version}", lambda version=version: on_kernel(session, version, *kernels, env=SHORT))
-            )
+            parts.append((f"kernel {version}", partial(on_kernel, session, version, *kernels, env=SHORT)))
     failed = []
     for name, part in parts:
         try:
