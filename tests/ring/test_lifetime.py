@@ -466,7 +466,7 @@ def stubborn():
 
 @pytest.mark.parametrize("error", [False, True])
 def test_memory_of_a_request_that_does_not_end_is_never_freed(error, monkeypatch):
-    from ioring.ring.ring import _lifecycle as core
+    from ioring.ring import _lifecycle as core
 
     monkeypatch.setattr(core, "CLOSE_SECONDS", 0.1)
     ring, reading, writing, buffer = stubborn()
