@@ -151,9 +151,13 @@ def test_the_site_in_a_browser(site, tmp_path):
         assert link.startswith(f"{server.url}/reference/")
         page.open(link)
         assert page.evaluate("document.querySelector('h1').firstChild.textContent") in ("Sqe", "Flags and numbers")
+        page.open(f"{server.url}/architecture/")
+        assert page.evaluate("document.querySelectorAll('article img').length") == 2
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
         page.resize(360, 800)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.troubles() == []
-        assert {urllib.parse.urlsplit(url).netloc for url, _, _ in page.responses()} == {f"127.0.0.1:{server.port}"}
+        asked = {urllib.parse.urlsplit(url) for url, _, _ in page.responses()}
+        assert {url.netloc for url in asked if url.scheme not in ("data", "blob")} == {f"127.0.0.1:{server.port}"}
         page.close()
     assert server.errors == []
