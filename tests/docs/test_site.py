@@ -1,5 +1,6 @@
 """The documentation site: it is built without a warning, complete, and works in a browser without another host."""
 
+import dataclasses
 import html.parser
 import inspect
 import os
@@ -13,6 +14,7 @@ import pytest
 
 import ioring
 from browser import Browser, program
+from ioring.http import Configuration
 from serving import Serving, without_preloaded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -124,6 +126,13 @@ def test_every_public_name_is_in_the_reference(site):
             members = [member for member in public(value) if member not in attributes]
         missing += [each for each in (name, *(f"{name}.{member}" for member in members)) if not shown(each)]
     assert missing == []
+
+
+def test_every_option_of_the_server_is_in_the_reference(site):
+    page = (site / "reference/serve/index.html").read_text()
+    fields = [field for field in dataclasses.fields(Configuration) if field.metadata]
+    assert [field.name for field in fields if f"<code>--{field.name.replace('_', '-')}</code></td>" not in page] == []
+    assert len(fields) > 40
 
 
 @pytest.mark.skipif(program() is None, reason="chromium is not installed")
