@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import ioring
-from browser import Browser, program
+from browser import PROGRAMS, Browser
 from ioring.http import Configuration
+from needed import needs_program
 from serving import Serving, without_preloaded
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.any_kernel,
@@ -135,7 +136,7 @@ def test_every_option_of_the_server_is_in_the_reference(site):
     assert len(fields) > 40
 
 
-@pytest.mark.skipif(program() is None, reason="chromium is not installed")
+@needs_program(*PROGRAMS)
 def test_the_site_in_a_browser(site, tmp_path):
     """Opened, followed by its navigation, searched: by our own server, and nothing is asked of another host."""
     folder = tmp_path / "empty"

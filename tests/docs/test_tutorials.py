@@ -9,21 +9,21 @@ Comments before its listings say what they are:
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from needed import needs_program
 from serving import Serving, without_preloaded
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/tutorial/server.md"
 LISTING = re.compile(r"^<!-- (file \S+|server|command|output) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN_ADDRESS = "http://127.0.0.1:8000"
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
+    needs_program("curl"),
     pytest.mark.any_python,
 ]
 
