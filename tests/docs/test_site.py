@@ -1,6 +1,7 @@
 """The documentation site: it is built without a warning, complete, and works in a browser without another host."""
 
 import dataclasses
+import fcntl
 import html.parser
 import inspect
 import os
@@ -30,7 +31,19 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
+    """The site's folder. Processes that share the tests share it too: the first one builds it."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folder = place / "site"
+    with open(place / "site.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build(folder)
+    return folder
+
+
+def build(folder):
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", folder],
         check=False,
@@ -40,7 +53,6 @@ def site(tmp_path_factory):
         text=True,
     )
     assert (built.returncode, built.stdout, built.stderr) == (0, "", "")
-    return folder
 
 
 class Reading(html.parser.HTMLParser):
