@@ -10,9 +10,11 @@ _Call = Coroutine[Any, Any, _T]
 
 class File:
     @property
-    def name(self) -> Any: ...
+    def name(self) -> Any:
+        """What it was opened by: a path or a descriptor."""
     @property
-    def mode(self) -> str: ...
+    def mode(self) -> str:
+        """The mode that it was opened with."""
     @property
     def closed(self) -> bool: ...
     @property

@@ -158,25 +158,17 @@ class LoopCore:
     def statistics(self):
         """What the loop did so far, as a dict of numbers.
 
-        ``turns``
-            Turns of the loop.
-        ``enters``, ``waits``
-            Calls of ``io_uring_enter``, and those that were allowed to wait.
-        ``submissions``, ``completions``
-            Requests handed to the kernel, and results that came back.
-        ``rearmed``
-            Multishot requests that the kernel ended and that were armed again. Where a multishot receive could miss an
-            end (before Linux 7.0), each receive.
-        ``starved``
-            Receives that ended because no buffer was free.
-        ``in_flight``
-            Requests that the kernel has now.
-        ``buffers``, ``buffers_free``
-            Receive buffers, and how many the kernel has now.
-        ``slots``, ``slots_used``
-            Places for direct descriptors, and how many are taken. 0 on a loop that uses ordinary descriptors.
-        ``ready``, ``timers``
-            Callbacks whose turn has come, and those that wait for a time.
+        - ``turns``: turns of the loop.
+        - ``enters``, ``waits``: calls of ``io_uring_enter``, and those that were allowed to wait.
+        - ``submissions``, ``completions``: requests handed to the kernel, and results that came back.
+        - ``rearmed``: multishot requests that the kernel ended and that were armed again. Where a multishot receive
+          could miss an end (before Linux 7.0), each receive.
+        - ``starved``: receives that ended because no buffer was free.
+        - ``in_flight``: requests that the kernel has now.
+        - ``buffers``, ``buffers_free``: receive buffers, and how many the kernel has now.
+        - ``slots``, ``slots_used``: places for direct descriptors, and how many are taken. 0 on a loop that uses
+          ordinary descriptors.
+        - ``ready``, ``timers``: callbacks whose turn has come, and those that wait for a time.
         """
         result = dict(self.counts)
         result["in_flight"] = self.ring.in_flight

@@ -15,12 +15,10 @@ class Additional:
 class Cqe:
     """One completion (``struct io_uring_cqe``), copied out of the queue: there is nothing to give back.
 
-    ``res``
-        The result as the kernel gave it: what the system call of the same name returns, or a negative errno.
-    ``flags``
-        ``CqeFlags`` as an int.
-    ``user_data``
-        The object that the SQE carried. For a message from another ring (``prep_msg_ring``), its 64-bit int.
+    Attributes:
+        res: the result as the kernel gave it: what the system call of the same name returns, or a negative errno.
+        flags: ``CqeFlags`` as an int.
+        user_data: the object that the SQE carried. For a message from another ring (``prep_msg_ring``), its 64-bit int.
     """
 
     def __init__(self):

@@ -22,11 +22,14 @@ class MsgHdr:
         control_size: SupportsIndex = 0,
     ) -> None: ...
     @property
-    def writable(self) -> bool: ...
+    def writable(self) -> bool:
+        """Whether every buffer is writable, so that the message can be received into."""
     @property
-    def name_size(self) -> int: ...
+    def name_size(self) -> int:
+        """Room for the sender's address, in bytes."""
     @property
-    def control_size(self) -> int: ...
+    def control_size(self) -> int:
+        """Room for ancillary data, in bytes."""
     @property
     def address(self) -> _Decoded | None: ...
     @property

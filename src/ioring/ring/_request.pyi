@@ -7,4 +7,5 @@ class Op:
 
 class OpTable:
     @property
-    def in_flight(self) -> int: ...
+    def in_flight(self) -> int:
+        """The number of requests that have been prepared and are not done."""

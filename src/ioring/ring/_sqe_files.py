@@ -483,9 +483,10 @@ class FileSqe(Entry):
         self.marks |= MARK_DESCRIPTOR
 
     def prep_pipe_direct(self, fds, pipe_flags=0, file_index=0xFFFFFFFF):
-        """Makes a pipe of two direct descriptors (``io_uring_prep_pipe_direct``): slots in place of descriptors.
+        """Makes a pipe of two direct descriptors (``io_uring_prep_pipe_direct``, kernel 6.17).
 
-        With a slot instead of ``FILE_INDEX_ALLOC`` the pipe takes this slot and the next.
+        ``fds`` receives two slots, as ``prep_pipe`` writes descriptors. With a slot instead of ``FILE_INDEX_ALLOC`` the
+        pipe takes this slot and the next.
         """
         turn: cython.uint = self.begin()
         self.sqe.addr = self.sized(fds, 8, True, "fds")

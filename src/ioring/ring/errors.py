@@ -26,23 +26,23 @@ class RingError(RuntimeError):
 
 
 class RingClosed(RingError):
-    """The ring was closed."""
+    """The ring was closed: make another one."""
 
 
 class WrongThread(RingError):
-    """The ring belongs to another thread."""
+    """The ring belongs to another thread: use it there, or send it a message by ``send_msg_ring``."""
 
 
 class ForkedRing(RingError):
-    """The ring belongs to the parent process."""
+    """The ring belongs to the parent process: make a new one in the child."""
 
 
 class SqeSubmitted(RingError):
-    """The SQE is no longer the program's to change."""
+    """The SQE was handed to the kernel and cannot be changed any more: take a new one for each request."""
 
 
 class SubmissionQueueFull(RingError):
-    """The submission queue is full, and submitting did not make room."""
+    """The submission queue is full, and submitting did not make room: reap completions, or ask for more entries."""
 
 
 class RegistrationError(RingError):
@@ -50,7 +50,7 @@ class RegistrationError(RingError):
 
 
 class SlotError(IndexError):
-    """A direct descriptor lies outside the ring's file table."""
+    """A direct descriptor lies outside the ring's file table, or there is no table."""
 
 
 class RingUnavailable(OSError):
