@@ -131,7 +131,7 @@ def test_buffers_of_any_shape(run, path):
 def test_cancelled(run, path):
     async def main():
         async with files.open(path, "r+b", direct=True) as file:
-            for turns in [*range(4)] * 25:
+            for turns in [*range(4)] * 10:
                 task = asyncio.ensure_future(file.read_at(turns * 100, 9000))
                 write = asyncio.ensure_future(file.write_at(1 << 19, b"w" * 4096))
                 file.read_at(0, 4096)  # never awaited

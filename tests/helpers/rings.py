@@ -14,7 +14,7 @@ import ioring
 from ioring import Ring, SetupFlags
 
 DEFER = SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN
-WAIT_S = 10.0
+WAIT_S = 20.0
 """Longer than anything that is waited for here takes."""
 
 RESET = struct.pack("ii", 1, 0)
