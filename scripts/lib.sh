@@ -137,7 +137,7 @@ ensure_venv() {
 $found
 EOF
     require_compiler
-    [ "$extra" != test ] || require_test_programs
+    [ "$extra" != dev ] || require_test_programs
     # Two scripts that start at once share the environment; the second waits.
     mkdir -p build
     exec 9>build/lock
