@@ -59,4 +59,4 @@ cdef class Datagram(Transport):
     cdef int block(self, int32_t res) except -1
     cdef int was_sent(self, SendDatagram send, int32_t res) except -1
     cdef int send_on(self) except -1
-    cdef int told(self, int32_t res, str operation) except -1
+    cdef int report_error(self, int32_t res, str operation) except -1

@@ -129,7 +129,7 @@ class Datagram(Transport):
             self.loop.counts.starved += 1
         elif res < 0 and res not in (-ECANCELED, -EINTR, -EAGAIN):
             try:
-                self.told(res, "recvmsg")
+                self.report_error(res, "recvmsg")
             finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                 self.start_receive()
             return 0
@@ -155,7 +155,7 @@ class Datagram(Transport):
             )
         return 0
 
-    def told(self, res, operation):
+    def report_error(self, res, operation):
         """Tells the protocol of an error; the transport stays open."""
         try:
             self.call("error_received", os_error(res, operation))
@@ -324,7 +324,7 @@ class Datagram(Transport):
                 return 0
             else:
                 try:
-                    self.told(res, "send")
+                    self.report_error(res, "send")
                 finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                     self.send_on()
                 return 0

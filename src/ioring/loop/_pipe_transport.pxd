@@ -9,11 +9,10 @@ from ioring.loop._transport cimport *
 
 cdef class ReadPipe(Transport):
     cdef bint named       # a FIFO, which may have had no writer yet
-    cdef bint reading
     cdef bint polling     # the request in flight is a poll that waits until something can be read
+    cdef int input        # INPUT_*
+    cdef int end          # how the input has ended, a result of 0 or less
     cdef object held      # received while reading was paused: a deque of bytes, or None
-    cdef bint end_held    # and the end, a result of 0 or less
-    cdef int end
 
     cdef int start_read(self, bint poll) except -1
     cdef int deliver(self, bytes data) except -1

@@ -73,13 +73,13 @@ class ReadPipe(Transport):
 
     def _start(self):
         if not self.closing:
-            self.reading = True
+            self.input = INPUT_OPEN
             # A FIFO that had no writer yet is at its end for a read, while a poll waits for a writer.
             self.start_read(self.named)
 
     def start_read(self, poll):
         sqe: sqe_p
-        if self.paused or self.closing or not self.reading or self.table != cython.NULL:
+        if self.paused or self.closing or self.input != INPUT_OPEN or self.table != cython.NULL:
             return 0
         sqe = self.loop.launch(self)
         sqe.fd = self.fd
@@ -99,7 +99,7 @@ class ReadPipe(Transport):
         data: bytes = None
         if flags & URING_CQE_F_BUFFER:
             data = self.loop.take(flags >> URING_CQE_BUFFER_SHIFT, max(res, 0))
-        if self.lost or self.closing or not self.reading:
+        if self.lost or self.closing or self.input != INPUT_OPEN:
             return 0
         if self.polling and res > 0:
             self.polling = False
@@ -119,11 +119,11 @@ class ReadPipe(Transport):
             return self.start_read(True)
         if res in (-ENOBUFS, -EINTR, -ECANCELED):
             return self.start_read(False)
-        self.reading = False
         if self.paused or self.held is not None:
-            self.end_held = True
+            self.input = INPUT_END_HELD
             self.end = res
             return 0
+        self.input = INPUT_OVER
         return self.ended(res)
 
     def deliver(self, data):
@@ -156,8 +156,8 @@ class ReadPipe(Transport):
         if self.held:
             return
         self.held = None
-        if self.end_held and not (self.paused or self.closing or self.lost):
-            self.end_held = False
+        if self.input == INPUT_END_HELD and not (self.paused or self.closing or self.lost):
+            self.input = INPUT_OVER
             self.ended(self.end)
             return
         self.start_read(False)

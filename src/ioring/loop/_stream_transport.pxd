@@ -16,13 +16,6 @@ cdef enum:
     RECEIVE_COPY = 2   # this and the next: a BufferedProtocol
     RECEIVE_POLL = 3
 
-# How far the input is.
-cdef enum:
-    INPUT_NEW = 0       # connection_made() was not called yet
-    INPUT_OPEN = 1
-    INPUT_END_HELD = 2  # it has ended, and the protocol is told when what is held was delivered
-    INPUT_OVER = 3      # it has ended, and the protocol was told
-
 
 @cython.final
 cdef class Install(LoopOp):

@@ -26,6 +26,8 @@ cdef enum:
 
 @cython.final
 cdef class TlsProtocol(Filter):
+    cdef LoopCore loop
+
     # The transport below; `stream` is the same if it is a Stream. The context that the application's protocol runs in is
     # None if the transport below is not one of ours, and calls this protocol in it.
     cdef object transport

@@ -6,7 +6,15 @@ from ioring.loop._flow_control cimport LOST_WRITES_MAX, FlowControl
 from ioring.loop.context_call cimport ioring_run_method
 
 
-cdef class Filter(LoopOp):
+# How far the input of a stream or a pipe is.
+cdef enum:
+    INPUT_NEW = 0       # connection_made() was not called yet
+    INPUT_OPEN = 1
+    INPUT_END_HELD = 2  # it has ended, and the protocol is told when it got what is held
+    INPUT_OVER = 3      # it has ended, and the protocol was told
+
+
+cdef class Filter:
     cdef int feed(self, bytes data) except -1
     cdef int end(self) except -1
 

@@ -20,7 +20,7 @@ HIGH_LIMIT = cython.declare(cython.size_t, 65536)
 
 
 class Filter:
-    """A compiled protocol, such as TLS: a Stream calls it directly, and outside the transport's context.
+    """A compiled protocol, such as TLS. A Stream calls it directly, and outside the transport's context.
 
     It handles the exceptions of the application's protocol itself.
     """
