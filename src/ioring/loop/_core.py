@@ -395,7 +395,7 @@ class LoopCore:
         return handle
 
     def call_later(self, delay, callback, *args, context=None):
-        """Calls the callback in so many seconds, never earlier (``loop.call_later``). Returns a ``TimerHandle``."""
+        """Calls the callback after at least ``delay`` seconds (``loop.call_later``). Returns a ``TimerHandle``."""
         if delay is None:
             raise TypeError("delay must not be None")
         return self.at(ioring_now() + cython.cast(cython.double, delay), callback, args, context, "call_later")
