@@ -1,8 +1,13 @@
-"""asyncio's private names: that the running Python has each one that the loop uses. They are read from the sources."""
+"""asyncio's private names: that the running Python has each one that the loop uses. They are read from the sources.
+
+There are three kinds: those that asyncio_private.py has for the other modules; those of asyncio's streams; and hooks
+and attributes of asyncio.BaseEventLoop that Loop inherits.
+"""
 
 import ast
 import asyncio
 import asyncio.base_events
+import asyncio.base_subprocess
 import asyncio.trsock
 import importlib
 import inspect
@@ -12,10 +17,17 @@ from pathlib import Path
 import pytest
 
 import ioring
+from ioring.loop.asyncio_private import SubprocessTransport
 
 SOURCE = Path(__file__).parents[2] / "src" / "ioring"
-FILES = ["loop/event_loop.py", "loop/subprocesses.py", "loop/runners.py", "loop/_stream_reader.py"]
+FILES = ["loop/asyncio_private.py", "loop/_stream_reader.py"]
 """Where asyncio's private names may stand (see test_layers.py)."""
+
+LOOP = ["loop/event_loop.py", "loop/signals.py", "loop/sendfile.py", "loop/subprocesses.py"]
+"""What Loop consists of, in plain Python."""
+
+COMPILED = ["loop/_core", "loop/_leftovers", "loop/_sock_calls", "loop/_readiness"]
+"""And what it inherits from."""
 
 # What variables in these files refer to when an attribute of theirs is asyncio's.
 STREAMS = {
@@ -58,8 +70,7 @@ def names_behind_asyncio():
 def names_of_the_base():
     """Private attributes of `self` in Loop and what it is made of that these classes do not make themselves."""
     used, made = set(), set()
-    for name in ("event_loop.py", "subprocesses.py", "_readiness.py", "_core.py"):
-        name = f"loop/{name}"
+    for name in (*LOOP, *(f"{name}.py" for name in COMPILED)):
         for node in ast.walk(parsed(name)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 made.add(node.name)
@@ -67,17 +78,18 @@ def names_of_the_base():
                 made.update(target.id for target in node.targets if isinstance(target, ast.Name))
             elif isinstance(node, ast.Attribute) and dotted(node.value) == "self" and is_private(node.attr):
                 (made if isinstance(node.ctx, ast.Store) else used).add(node.attr)
+            elif isinstance(node, ast.AnnAssign) and (dotted(node.target) or "").startswith("self._"):
+                made.add(node.target.attr)
     declared = set()
-    for name in ("_core.pxd", "_readiness.pxd"):
-        for line in (SOURCE / "loop" / name).read_text().splitlines():
+    for name in COMPILED:
+        for line in (SOURCE / f"{name}.pxd").read_text().splitlines():
             declared.update(re.findall(r"\b(_\w+)\b", line.partition("#")[0]))
     return used - made - declared
 
 
 def hooks():
     """Methods of Loop that asyncio.BaseEventLoop calls, by the names it has for them."""
-    files = ("loop/event_loop.py", "loop/subprocesses.py")
-    own = {node.name for name in files for node in ast.walk(parsed(name)) if hasattr(node, "name")}
+    own = {node.name for name in LOOP for node in ast.walk(parsed(name)) if hasattr(node, "name")}
     base = ast.walk(ast.parse(Path(asyncio.base_events.__file__).read_text()))
     called = {node.attr for node in base if isinstance(node, ast.Attribute) and dotted(node.value) == "self"}
     return own & called
@@ -158,6 +170,32 @@ def test_stream_has_it(owner, name):
         assert hasattr(it, name)
     finally:
         loop.close()
+
+
+def names_of_private_loop():
+    """What asyncio_private.py tells type checkers of BaseEventLoop."""
+    for node in ast.walk(parsed("loop/asyncio_private.py")):
+        if isinstance(node, ast.ClassDef) and node.name == "BaseEventLoop":
+            names = {each.name for each in node.body if hasattr(each, "name")}
+            return names | {each.target.id for each in node.body if isinstance(each, ast.AnnAssign)}
+    return set()
+
+
+@pytest.mark.parametrize("name", sorted(names_of_private_loop()))
+def test_type_checkers_are_told_the_truth(name):
+    loop = asyncio.SelectorEventLoop()
+    try:
+        # asyncio has had the last one since Python 3.13, and Loop for itself before.
+        assert hasattr(loop, name) or name == "_unix_server_sockets"
+    finally:
+        loop.close()
+
+
+def test_children_have_what_the_transport_uses():
+    base = asyncio.base_subprocess.BaseSubprocessTransport
+    own = inspect.signature(base._start).parameters
+    assert list(inspect.signature(SubprocessTransport._start).parameters) == list(own)
+    assert base._process_exited and base._wait
 
 
 def test_server_keeps_what_transports_use():

@@ -427,7 +427,7 @@ def test_wrong_signals(loop):
 
 def test_interrupt_ends_a_wait(loop):
     timer = threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
+    loop.call_soon(timer.start)  # on a busy machine the signal may come before start() has returned
     with pytest.raises(KeyboardInterrupt):
         loop.run_forever()
     timer.join()

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from ioring.loop._tls_transport import TlsProtocol
+from ioring.loop._tls_transport import make_tls
 from tls_peer import BufferedRecorder, Peer, Recorder, accepted, connect_raw, end, pair, serve
 
 
@@ -52,7 +52,7 @@ async def connecting(loop, sock, certificates, **options):
 @pytest.mark.parametrize("value", [0, -1])
 def test_timeouts_that_are_none(loop, certificates, name, value):
     with pytest.raises(ValueError, match=f"{name} should be a positive number"):
-        TlsProtocol(loop, asyncio.Protocol(), certificates.server(), server_side=True, **{name: value})
+        make_tls(loop, asyncio.Protocol(), certificates.server(), server_side=True, **{name: value})
 
 
 def test_handshake_that_takes_too_long(loop, certificates):

@@ -1,12 +1,9 @@
 cimport cython
 from cpython.object cimport PyObject
-from ioring.loop._awaitable cimport exception_of
+from ioring.loop._awaitable cimport Awaitable, ready
 from ioring.http._exchange cimport Exchange, queued, wake
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
-
-cdef extern from "awaitable.h":
-    void ioring_awaitable_install(object cls, object (*step)(object, int *))
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -14,11 +11,6 @@ cdef extern from "Python.h":
         PYGEN_ERROR
         PYGEN_NEXT
     PySendResult PyIter_Send(object iterator, object value, PyObject **result)
-
-
-cdef class Step:
-    cdef object step(self, int *finished)
-    cdef object run(self)
 
 
 cdef class AsgiExchange(Exchange):
@@ -33,7 +25,7 @@ cdef class AsgiExchange(Exchange):
 
 
 @cython.final
-cdef class Run(Step):
+cdef class Run(Awaitable):
     cdef AsgiExchange exchange
     cdef object coroutine
     cdef object task
@@ -42,21 +34,14 @@ cdef class Run(Step):
 
 
 @cython.final
-cdef class Receive(Step):
+cdef class Receive(Awaitable):
     cdef AsgiExchange exchange
-    cdef object future
 
 
 @cython.final
-cdef class Drained(Step):
+cdef class Drained(Awaitable):
     cdef object future
 
 
-@cython.final
-cdef class Ready(Step):
-    pass
-
-
-cdef object advance(object it, int *finished)
 cdef bytes path_of(bytes target)
 cdef bytes bytes_of(object data)

@@ -5,7 +5,6 @@ cost no frame; a send() whose bytes find room does not wait at all.
 """
 
 import asyncio
-import collections.abc
 import types
 from urllib.parse import unquote_to_bytes
 
@@ -24,78 +23,26 @@ class ClientDisconnected(OSError):
     """The client has gone: nobody gets what is sent."""
 
 
-class Step:
-    """Something to be awaited: `step` goes on with it."""
-
-    def step(self, finished):
-        raise NotImplementedError
-
-    def run(self):
-        finished: cython.int = 0
-        value = self.step(cython.address(finished))
-        if finished:
-            raise StopIteration(value)
-        return value
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self.run()
-
-    def send(self, value):
-        return self.run()
-
-    def throw(self, kind, value=None, traceback=None):
-        raise exception_of(kind, value)
-
-    def close(self):
-        pass
-
-
-def advance(it, finished):
-    step: Step = cython.cast(Step, it)
-    return step.step(finished)
-
-
-ioring_awaitable_install(Step, advance)
-collections.abc.Coroutine.register(Step)
-
-
-class Ready:
-    """What does not wait."""
-
-    def step(self, finished):
-        finished[0] = 1
-        return
-
-
-READY = cython.declare(object, Ready.__new__(Ready))
-
-
-class Drained:
+class Drained(Awaitable):
     """Waits until the connection takes more."""
 
-    def step(self, finished):
+    def step(self):
         future = self.future
         if future is None or future.done():
-            finished[0] = 1
+            self.finished = True
             return None
         future._asyncio_future_blocking = True
         return future
 
 
-class Receive:
+class Receive(Awaitable):
     """What receive() returns."""
 
-    def step(self, finished):
+    def step(self):
         exchange = self.exchange
         message = exchange.message()
-        if message is not None:
-            finished[0] = 1
+        self.finished = message is not None  # an application may await it again
+        if self.finished:
             return message
         future = exchange.service.loop.create_future()
         exchange.waiters = queued(exchange.waiters, future)
@@ -103,10 +50,10 @@ class Receive:
         return future
 
 
-class Run:
+class Run(Awaitable):
     """The application at work on one request: to its task, a coroutine."""
 
-    def step(self, finished):
+    def step(self):
         result: cython.pointer(PyObject) = cython.NULL
         how: PySendResult
         try:
@@ -118,14 +65,14 @@ class Run:
             raise
         except BaseException as error:  # SystemExit too: it is not for an application to end the server
             self.ended(error)
-            finished[0] = 1
+            self.finished = True
             return None
         value = cython.cast(object, result)
         Py_DECREF(value)
         if how == PYGEN_NEXT:
             return value
         self.ended(None)
-        finished[0] = 1
+        self.finished = True
         return None
 
     def throw(self, kind, value=None, traceback=None):
@@ -283,7 +230,7 @@ class AsgiExchange:
             self.send_hint(message["links"])
         else:
             raise RuntimeError(f"{kind!r} is no message that an application may send for a request")
-        return READY
+        return ready()
 
     def send_path(self, path):
         """A file is the rest of the response; who awaits this goes on when it is sent, or the client is gone."""

@@ -11,14 +11,14 @@ cdef class Acceptor(LoopOp):
     cdef int fd
     cdef object sock
     cdef object factory
-    cdef object wrap    # makes the transport of a TLS connection, or None
+    cdef object wrap    # makes the transports of a TLS connection; None: the connection is plain
     cdef object server
     cdef object context
     cdef bint stopped
     cdef bint leaving   # others go on with the socket
     cdef unsigned backlog
-    cdef bint single    # what is in flight accepts one connection, for which there is a slot
-    cdef bint ending    # what is in flight is cancelled, because slots run out
+    cdef bint single    # the accept in flight is for one connection, and a slot is reserved for it
+    cdef bint ending    # the accept in flight is being cancelled, because slots run out
 
     cdef bint plenty(self) noexcept
     cdef int end_others(self) except -1

@@ -1,29 +1,30 @@
 """Listening sockets: one multishot accept each, for as long as the server serves.
 
-With direct descriptors a connection that finds the file table full would be dropped by the kernel. So all multishots
-are cancelled while some slots are left: as many as may come before the cancellation does. The rest is accepted one by
-one, each with a slot put by for it, until there is none; clients wait in the listening queue meanwhile.
+With direct descriptors the kernel drops a connection for which the ring's file table has no free slot. So all multishot
+accepts are cancelled while there are still slots for the connections that may be accepted before the cancellation takes
+effect. From then on connections are accepted one by one, each with a slot reserved for it; when there is none, clients
+wait in the listening queue.
 """
 
 import cython
 from cython.cimports.cpython.contextvars import PyContext_Copy, PyContext_CopyCurrent
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.loop._handles import reraise
+from cython.cimports.ioring.loop.socket_api import SOCK_CLOEXEC, SOCK_NONBLOCK
 from cython.cimports.libc.errno import EAGAIN, ECONNABORTED, EINTR
 from cython.cimports.posix.unistd import close
 
+from ioring.loop.asyncio_private import TransportSocket
 from ioring.ring.errors import os_error
 
-SOCK_CLOEXEC = cython.declare(cython.uint, 0o2000000)
-SOCK_NONBLOCK = cython.declare(cython.uint, 0o4000)
-
 RETRY_SECONDS = cython.declare(cython.double, 1.0)
-"""How long accepting rests when descriptors or memory have run out, as in asyncio."""
+"""How long accepting pauses when descriptors or memory have run out, as in asyncio."""
 
 FULL_RETRY_SECONDS = cython.declare(cython.double, 0.05)
+"""How long accepting pauses when the file table is full."""
 
 SLOTS_SPARE = cython.declare(cython.uint, 256)
-"""Slots for what the kernel accepts before a cancellation reaches it, besides what the listening queues hold."""
+"""Slots for the connections that arrive before a cancellation takes effect, besides those in the listening queues."""
 
 BACKLOG_MAX = cython.declare(cython.uint, 4096)
 """The kernel's usual limit (net.core.somaxconn)."""
@@ -31,8 +32,8 @@ BACKLOG_MAX = cython.declare(cython.uint, 4096)
 CONNECTION_MADE = "connection_made"
 
 
-class Acceptor:
-    """One listening socket that serves."""
+class Acceptor(LoopOp):
+    """Accepts the connections of one listening socket."""
 
     def __init__(self, loop, sock, factory, wrap, server, backlog):
         self.loop = loop
@@ -77,13 +78,13 @@ class Acceptor:
         return 0
 
     def plenty(self):
-        """Whether there are slots for whatever multishots may bring."""
+        """Whether there are slots for all connections that multishot accepts may bring."""
         return self.loop.slots_used + self.loop.slots_promised + self.loop.slots_spare + SLOTS_SPARE <= self.loop.slots
 
     def end_others(self):
-        """Ends the multishots of all listening sockets, which could take the last slots.
+        """Cancels the multishot accepts of all listening sockets, which could take the last slots.
 
-        And when there is no slot, the accepts that slots are put by for: so the sockets take turns.
+        When no slot is left, it also cancels the single accepts that slots are reserved for: so the sockets take turns.
         """
         acceptor: Acceptor
         full: cython.bint = self.loop.slots_used + self.loop.slots_promised >= self.loop.slots
@@ -99,9 +100,10 @@ class Acceptor:
             self.loop.enqueue(self)
 
     def leave(self):
-        """Accepts no more, for others to go on with the socket. Whether nothing is under way any more.
+        """Accepts no more, because others go on with the socket. Returns whether nothing is in flight any more.
 
-        Connections that the kernel has accepted still come, which stop() would close: to be called until it is true.
+        Connections that the kernel has already accepted are still served, while stop() would close them. So this is to
+        be called again, until it returns true, before stop().
         """
         if not self.leaving:
             self.leaving = True
@@ -116,7 +118,7 @@ class Acceptor:
             self.loop.slots_spare -= self.backlog
         if self.table != cython.NULL:
             self.loop.cancel(self)
-            # Now, so that the kernel lets go of the socket: a closed server refuses connections.
+            # Now, so that the kernel gives the socket up: a closed server refuses connections.
             self.loop._settle()
 
     def complete(self, res, flags):
@@ -134,7 +136,7 @@ class Acceptor:
         return 0
 
     def ceased(self, res):
-        """Accepts on at the next turn, or after a rest."""
+        """The accept has ended: another one follows in the next turn, or after a pause."""
         if self.single:
             self.loop.slots_promised -= 1
         elif self.loop._direct:
@@ -143,17 +145,23 @@ class Acceptor:
             return 0
         if res < 0 and res not in (-ECANCELED, -ECONNABORTED, -EINTR, -EAGAIN):
             self.loop.call_later(RETRY_SECONDS, self._again)
-            self.loop._cannot_accept(self.sock, os_error(res, "accept"))
+            self.loop.call_exception_handler(
+                {
+                    "message": "socket.accept() out of system resource",
+                    "exception": os_error(res, "accept"),
+                    "socket": TransportSocket(self.sock),
+                }
+            )
             return 0
         if self.single and self.ending:
-            self.loop.call_later(FULL_RETRY_SECONDS, self._again)  # another socket's turn
+            self.loop.call_later(FULL_RETRY_SECONDS, self._again)  # it is another socket's turn
             return 0
         if not self.single:
             self.loop.counts.rearmed += 1
         return self.loop.enqueue(self)
 
     def drop(self, fd):
-        """Closes a connection that nobody wants."""
+        """Closes a connection that is not served."""
         if self.loop._direct:
             self.loop._free_slot(fd)
         else:
@@ -161,6 +169,7 @@ class Acceptor:
         return 0
 
     def accepted(self, fd):
+        """Makes the protocol and the transport of a connection."""
         stream: Stream
         context = PyContext_Copy(self.context)
         try:
@@ -197,7 +206,4 @@ class Acceptor:
                         "protocol": protocol,
                     }
                 )
-        if not stream.closing:
-            stream.reading = True
-            stream.start_receive()
-        return 0
+        return stream.start()

@@ -6,17 +6,17 @@ cdef extern from "awaitable.h":
     void ioring_awaitable_install(object cls, object (*step)(object, int *))
 
 
-# How far one is that waits for the kernel.
+# States of an awaitable that waits for the kernel.
 cdef enum:
-    FRESH = 0      # nobody has awaited it
+    FRESH = 0      # not awaited yet
     WAITING = 1
     DONE = 2       # the result is there
-    ABANDONED = 3  # nobody waits for it any more, or the result was given
+    ABANDONED = 3  # nobody waits for it any more, or the result was returned
     DEFERRED = 4   # it waits for another turn
 
 
 cdef class Awaitable(LoopOp):
-    # Set by the step that returns the result.
+    # Whether the last step has returned the result.
     cdef bint finished
 
     cdef object step(self)
@@ -24,5 +24,11 @@ cdef class Awaitable(LoopOp):
     cdef object run(self)
 
 
+@cython.final
+cdef class Ready(Awaitable):
+    pass
+
+
+cdef Ready ready()
 cdef object advance(object it, int *finished)
 cdef object exception_of(object kind, object value)

@@ -1,12 +1,12 @@
-"""What compiled calls return to be awaited: coroutines to asyncio, without a frame."""
+"""What compiled methods return to be awaited: coroutines for asyncio, but without a frame."""
 
 import collections.abc
 
 import cython
 
 
-class Awaitable:
-    """Something that is awaited once."""
+class Awaitable(LoopOp):
+    """An object that is awaited once. It may be an operation besides."""
 
     def __init__(self):
         raise TypeError("comes from a loop's method, and is awaited")
@@ -14,14 +14,14 @@ class Awaitable:
     # What the kinds say.
 
     def step(self):
-        """Goes on: the future to wait for, or, with ``finished`` set, the result."""
+        """Goes on. Returns the future to wait for; or sets ``finished``, and returns the result."""
         raise NotImplementedError
 
     def leave(self):
-        """Nobody waits any more."""
+        """Nobody waits any more: the task was cancelled, or the coroutine closed."""
         return 0
 
-    # What asyncio asks of a coroutine. `await` itself goes by the slots of awaitable.h.
+    # The methods of a coroutine. `await` itself uses the slots of awaitable.h instead.
 
     def run(self):
         value = self.step()
@@ -50,7 +50,7 @@ class Awaitable:
 
 
 def exception_of(kind, value):
-    """What throw() is to raise: it is given an exception, or a class and perhaps an exception."""
+    """What throw() raises: it is given an exception, or a class and perhaps an exception."""
     if isinstance(kind, BaseException):
         return kind
     return kind() if value is None else value
@@ -65,3 +65,19 @@ def advance(it, finished):
 
 ioring_awaitable_install(Awaitable, advance)
 collections.abc.Coroutine.register(Awaitable)
+
+
+class Ready(Awaitable):
+    """An awaitable whose result, None, is there at once."""
+
+    def step(self):
+        self.finished = True
+        return
+
+
+READY = cython.declare(Ready, Ready.__new__(Ready))
+
+
+def ready():
+    """An awaitable that does not wait: always the same object, which may be awaited any number of times."""
+    return READY

@@ -8,7 +8,8 @@ from ioring.ring._dispatcher cimport Driver
 
 
 cdef enum:
-    # When so much is written, it is handed over before the turn is at its end: below what glibc gives back (131072).
+    # When a turn has written more than this, in bytes, it submits before it is over: less than what glibc's allocator
+    # keeps for itself (131072).
     UNSENT_MAX = 98304
 
 
@@ -18,18 +19,6 @@ cdef class LoopOp(Op):
 
     cdef int prepare(self) except -1
     cdef int retry(self) except -1
-
-
-@cython.final
-cdef class WakeUp(LoopOp):
-    cdef int fd
-    cdef uint64_t count
-
-
-@cython.final
-cdef class Signals(LoopOp):
-    cdef int fd
-    cdef unsigned char numbers[256]
 
 
 cdef struct LoopStatistics:
@@ -47,23 +36,26 @@ cdef class LoopCore:
     cdef Driver ring
     cdef BufferRing buffers
 
-    # Where received messages of up to 16 KiB and larger ones come from.
+    # Pools of bytes objects for received data: of up to 16 KiB, and larger.
     cdef ioring_pool middling
     cdef ioring_pool large
 
     cdef readonly bint _direct
-    cdef readonly bint _receive_once  # not multishot: see quirks.py
+    cdef readonly bint _receive_once  # not multishot: see kernel_bugs.py
     cdef LoopStatistics counts
 
-    # Slots of the file table: all that may be used, those that are, those put by for accepts in flight, and those that
-    # listening queues may fill at once; and how many multishot accepts are in flight.
+    # Slots of the ring's file table: all; those in use; those reserved for single accepts in flight; those that the
+    # connections in the listening queues may need at once. And how many multishot accepts are in flight.
     cdef unsigned slots
     cdef unsigned slots_used
     cdef unsigned slots_promised
     cdef unsigned slots_spare
     cdef unsigned multishots
 
-    # Callbacks whose turn has come: a circular queue in a list.
+    # Listening sockets that serve: the Acceptor of each.
+    cdef readonly dict _acceptors
+
+    # Callbacks that are ready: a circular queue in a list.
     cdef list ready
     cdef Py_ssize_t head
     cdef Py_ssize_t tail
@@ -72,38 +64,36 @@ cdef class LoopCore:
     # Callbacks that wait for a time.
     cdef Timers timers
 
-    # Bytes that were written and not handed to the kernel yet.
+    # Bytes that were written and not submitted yet.
     cdef size_t unsent
 
-    # What may still be done at once in this turn instead of by a request, in bytes.
+    # How much this turn may still read by plain system calls, in bytes.
     cdef int64_t immediate_left
 
-    # Operations that would have been done at once, had something been left of that: a deque.
+    # Operations that wait for a turn in which something is left of that: a deque.
     cdef object deferred
 
-    # Operations that have something to submit before the next wait.
+    # Operations whose prepare() is to be called before the next wait.
     cdef list queue
-    cdef bint preparing  # those in it are being told
+    cdef bint preparing  # that is being done
 
-    # Weak references to transports by those of their descriptors that programs know.
+    # Weak references to transports, by descriptor, where programs know the descriptor.
     cdef dict owners
 
-    # {"loop": self}: what a Future is made with.
+    # {"loop": self}: the arguments with which a Future is made.
     cdef dict future_arguments
 
-    # Whether the thread is, or is about to be, in the kernel; and somebody has woken it already.
+    # Whether the thread waits in the kernel or is about to; whether another thread has woken it already; and what that
+    # writes to: an eventfd, or -1 for a message to the ring.
     cdef bint sleeping
     cdef bint woken
-    cdef int wake_mode
-    cdef WakeUp wake_up
-    cdef Signals signals
+    cdef int eventfd
 
-    # What asyncio.BaseEventLoop keeps under these names.
+    # Attributes that asyncio.BaseEventLoop keeps under these names.
     cdef public bint _debug
     cdef public bint _closed
     cdef public bint _stopping
     cdef public object _thread_id
-    cdef public bint _server_has_clients  # its _attach and _detach take the transport
     cdef public object _task_factory
     cdef public object _current_handle
 

@@ -1,16 +1,18 @@
 # cython: boundscheck=False, nonecheck=False
-"""The loop's engine: callbacks, timers, and one exchange with the kernel per turn.
+"""The core of the loop: callbacks, timers, and one io_uring_enter per turn.
 
-A turn prepares what the last one's callbacks produced, hands it over and waits in one io_uring_enter, tells the
-operations that completed (which call their protocols there and then), and runs the callbacks that are ready. It knows
-only LoopOp; what an operation is for, the modules above know.
+A turn has five steps: prepare the requests that the last turn's callbacks asked for, submit them and wait for
+completions in one io_uring_enter, run the callbacks that were ready before, call complete() of each operation whose
+completion has arrived (which calls its protocol directly), and run the timers that are due. The core knows operations
+only as LoopOp; what each is for is known to the modules above.
 
-Other threads reach in by call_soon_threadsafe. The GIL orders everything: `sleeping` is set before it is given up for
-the wait, so whoever finds it unset knows that the queue will be looked at before the next wait.
+Other threads use call_soon_threadsafe. The GIL orders everything: `sleeping` is set before the GIL is released for the
+wait, so a thread that finds it unset knows that the loop will look at its queue before it waits again.
 """
 
 import asyncio
 import collections
+import logging
 import sys
 import weakref
 
@@ -28,94 +30,94 @@ from ioring.ring.errors import os_error
 Task = cython.declare(object, asyncio.Task)
 Future = cython.declare(object, asyncio.Future)
 
-FACTORY_TAKES_ALL = sys.version_info >= (3, 14) or sys.version_info[:3] == (3, 13, 3)
-"""A task factory is given the name, and a context that is None, only there: Python 3.13.4 took that back for 3.13."""
+logger = logging.getLogger("asyncio")
 
-SMALL_MAX = cython.declare(cython.uint, 4096)
+FACTORY_TAKES_ALL = sys.version_info >= (3, 14) or sys.version_info[:3] == (3, 13, 3)
+"""Whether a task factory is given all of create_task's arguments, the name and a context that is None among them.
+
+Python 3.13.3 does so, 3.13.4 took it back for 3.13, and 3.14 has it for good."""
+
+POOLED_MIN = cython.declare(cython.uint, 4096)
+"""Received data of this many bytes or more is copied into an object from a pool, which spares the allocator."""
+
 MIDDLING_MAX = cython.declare(cython.Py_ssize_t, 16384)
-"""Received bytes from SMALL_MAX on come from pools of objects with room for so many, or for a whole buffer."""
+"""Size of the objects in one of the two pools, in bytes. Those in the other hold a whole receive buffer."""
 
 IMMEDIATE_MAX = cython.declare(int64_t, 65536)
-"""What one turn may read at once, in bytes: some 20 microseconds."""
+"""How much one turn may read by plain system calls instead of requests to the ring, in bytes: about 20 microseconds.
+
+Reads beyond it are deferred to the next turn, so that other callbacks are not kept waiting."""
 
 ALONE_MAX = cython.declare(int64_t, 2097152)
-"""How much more that may be when nobody else has anything to do: some 100 microseconds."""
+"""How far a turn may exceed IMMEDIATE_MAX while nothing else is ready to run, in bytes: about 100 microseconds."""
 
 DEFERRED_SHARE = cython.declare(int64_t, 16384)
-"""How much of that is for those who have waited for it. To wait costs a Future, so most of it is left to what they do
-next."""
+"""How much of IMMEDIATE_MAX the deferred reads may use at the beginning of a turn, in bytes.
 
-WAKE_BY_MESSAGE = cython.declare(cython.int, 0)
-WAKE_BY_EVENTFD = cython.declare(cython.int, 1)
+Each of them has already cost a Future. The rest is for the reads that their tasks do next, which then need none."""
 
-TIMEOUT_MAX = cython.declare(cython.double, 24 * 3600.0)
-"""Longest wait of one turn, in seconds, so that nanoseconds never overflow."""
+WAIT_MAX = cython.declare(cython.double, 24 * 3600.0)
+"""Longest wait of one turn, in seconds; it keeps the conversion to nanoseconds from overflowing."""
 
 
-class LoopOp:
+class LoopOp(Op):
     """An operation of a loop."""
 
     def prepare(self):
-        """Called before the next wait, once for each time it was enqueued."""
+        """Fills in its SQE. Called before the next wait, once for each time that it was enqueued."""
         return 0
 
     def retry(self):
-        """Called in a later turn, once for each time it was deferred."""
+        """Called in a later turn, once for each time that it was deferred."""
         return 0
-
-
-class WakeUp:
-    """Eight bytes from an eventfd: for kernels whose rings cannot be sent a message without a ring (before 6.13)."""
-
-    def prepare(self):
-        sqe: sqe_p = self.loop.launch(self)
-        sqe.opcode = URING_OP_READ
-        sqe.fd = self.fd
-        sqe.addr = cython.cast(cython.size_t, cython.address(self.count))
-        sqe.len = 8
-        sqe.off = cython.cast(uint64_t, -1)
-        return 0
-
-    def complete(self, res, flags):
-        return self.loop.enqueue(self)  # also when the thread that armed it has ended
-
-
-class Signals:
-    """Numbers of signals, written by the interpreter to its wakeup descriptor: they end a wait that is just beginning.
-
-    The handlers themselves are called by the interpreter, after the wait.
-    """
-
-    def prepare(self):
-        sqe: sqe_p = self.loop.launch(self)
-        sqe.opcode = URING_OP_RECV
-        sqe.fd = self.fd
-        sqe.addr = cython.cast(cython.size_t, cython.address(self.numbers[0]))
-        sqe.len = 256
-        return 0
-
-    def complete(self, res, flags):
-        if res <= 0 and res != -ECANCELED:
-            return 0
-        return self.loop.enqueue(self)
 
 
 class LoopCore:
-    """What ``ioring.Loop`` is made of: callbacks, timers and the turn. The rest is in the modules above."""
+    """What ``ioring.Loop`` is made of: callbacks, timers and the turn. The rest is in the modules above.
+
+    Heirs give the hooks below. A loop that runs is an ``asyncio.BaseEventLoop`` besides, and that gives the core
+    ``_check_closed``, ``_check_thread``, ``_check_callback`` and ``call_exception_handler``.
+    """
+
+    # Hooks. Here they stand for a loop that has none of what they are about.
+
+    def _adopt_reader(self, protocol, stream):
+        """A Filter that takes over from asyncio's StreamReaderProtocol on a Stream; None: it stays as it is."""
+        return
+
+    def _socket_of(self, fd, server):
+        """A socket object that owns a descriptor which an accept for a server (or None) has returned."""
+        raise NotImplementedError
+
+    def _traceback(self):
+        """Debug mode: where the program is, for the handle that is being made (a ``traceback.StackSummary``)."""
+        return
+
+    def _ran(self, handle, seconds):
+        """Debug mode: a callback has run, and took so long."""
+
+    def _rest(self):
+        """Operations wait for the next turn: a core that works for another loop has that loop call _replenish()."""
 
     def __cinit__(self):
+        self.eventfd = -1
         self.ready = [None] * 64
         self.mask = 63
         self.timers = Timers.__new__(Timers)
         self.queue = []
         self.deferred = collections.deque()
         self.owners = {}
+        self._acceptors = {}
         self.future_arguments = {"loop": self}
 
     # Opening and closing, called by Loop.
 
     def _open(self, ring, buffers, slots, eventfd, once):
-        """The loop has its ring. The eventfd is -1 where a message can be sent to the ring."""
+        """Gives the loop its ring, the receive buffers and the number of slots in the ring's file table.
+
+        ``eventfd`` is what other threads write to in order to wake the loop; -1: they send the ring a message.
+        ``once``: every receive is a request of its own, and none is multishot.
+        """
         self.ring = ring
         self.buffers = buffers
         self.middling.capacity = MIDDLING_MAX
@@ -123,15 +125,11 @@ class LoopCore:
         self.slots = slots
         self._direct = slots > 0
         self._receive_once = once
-        if eventfd >= 0:
-            self.wake_mode = WAKE_BY_EVENTFD
-            self.wake_up = WakeUp.__new__(WakeUp)
-            self.wake_up.loop = self
-            self.wake_up.fd = eventfd
-            self.enqueue(self.wake_up)
+        self.eventfd = eventfd
 
     def _forget(self):
-        """The loop is closed: nothing will run any more."""
+        """The loop is closed: drops everything that waits to run."""
+        self._acceptors.clear()
         ready, self.ready = self.ready, [None] * 64
         self.head = self.tail = 0
         self.mask = 63
@@ -145,15 +143,6 @@ class LoopCore:
     @property
     def _ring(self):
         return self.ring
-
-    def _listen_to_signals(self, fd):
-        """Reads numbers of signals from a socket from now on."""
-        if self.signals is not None:
-            return
-        self.signals = Signals.__new__(Signals)
-        self.signals.loop = self
-        self.signals.fd = fd
-        self.enqueue(self.signals)
 
     def statistics(self):
         """What the loop did so far, as a dict of numbers.
@@ -183,12 +172,12 @@ class LoopCore:
     # What operations use.
 
     def launch(self, op):
-        """An entry for an operation, which is kept until its final completion."""
+        """An SQE for an operation. The ring holds the operation until its final completion."""
         self.counts.submissions += 1
         return self.ring.launch(op)
 
     def cancel(self, op):
-        """Asks the kernel to end an operation; its final completion still comes."""
+        """Asks the kernel to cancel an operation; its final completion still comes."""
         sqe: sqe_p
         if op.table != cython.NULL:
             sqe = self.ring.send_off()
@@ -198,12 +187,12 @@ class LoopCore:
         return 0
 
     def own(self, fd, transport):
-        """A transport's descriptor is known to the program."""
+        """Notes which transport uses a descriptor that the program knows."""
         self.owners[fd] = weakref.ref(transport)
         return 0
 
     def check_free(self, fd):
-        """That no transport uses a descriptor that the program wants to watch itself."""
+        """Raises RuntimeError if a transport uses a descriptor that the program wants to use itself."""
         reference = self.owners.get(fd)
         transport = None if reference is None else reference()
         if transport is not None and not transport.is_closing():
@@ -211,18 +200,18 @@ class LoopCore:
         return 0
 
     def nudge(self):
-        """Submits at once what is prepared while the loop does not run, so that a close closes."""
+        """Submits at once what is prepared, if the loop does not run: so a descriptor that is closed is closed."""
         if self._thread_id is None:
             self._settle()
         return 0
 
     def alone(self):
-        """Whether a new turn would find nothing to do but what is done now: so that need not wait for it.
+        """Whether the next turn would have nothing else to do, so that a read that has reached its limit may go on now.
 
-        To be asked when the turn's limit for work at once is reached.
+        To be asked when immediate_left is used up.
         """
         return (
-            self._thread_id is not None  # else this works for another loop, which knows
+            self._thread_id is not None  # otherwise this core works for another loop, and cannot know
             and not self._stopping
             and self.immediate_left > -ALONE_MAX
             and self.head == self.tail
@@ -235,13 +224,13 @@ class LoopCore:
         )
 
     def defer(self, op):
-        """op.retry() is to be called in a turn that has something left of its limit for work at once."""
+        """Has op.retry() called in a later turn, one in which there is something left of IMMEDIATE_MAX."""
         self.deferred.append(op)
         self._rest()
         return 0
 
     def replenish(self):
-        """A turn has begun: who waited for that comes first, in order."""
+        """Begins a turn: the deferred operations come first, in order."""
         op: LoopOp
         self.immediate_left = IMMEDIATE_MAX
         while self.deferred and self.immediate_left > IMMEDIATE_MAX - DEFERRED_SHARE:
@@ -249,28 +238,25 @@ class LoopCore:
             op.retry()
         return 0
 
-    def _rest(self):
-        """Somebody waits for the next turn."""
-
     def _replenish(self):
-        """A turn has begun, of a loop that this one works for."""
+        """A turn has begun of the other loop that this core works for."""
         self.replenish()
         if self.deferred:
             self._rest()
 
     def _reap(self):
-        """Tells the operations that have completed."""
+        """Calls complete() of the operations whose completions have arrived."""
         self.counts.completions += self.ring.reap()
 
     def _submit_soon(self):
-        """Something is prepared, and the loop does not run."""
+        """An operation was enqueued while the loop does not run."""
         self._settle()
 
     def _owns_ring(self):
         return not self._closed and self.ring.owner == uring_thread_self()
 
     def _at_home(self):
-        """Whether this is the ring's thread, and not a later one that was given the same place in memory."""
+        """Whether this is the ring's thread, and not a later one whose pthread_t is the same number."""
         return self._owns_ring() and self.ring.owner_tid == uring_gettid()
 
     def _settle(self):
@@ -278,9 +264,6 @@ class LoopCore:
         if self._owns_ring() and self.ring.u.setup_flags & URING_SETUP_R_DISABLED == 0:
             self.prepare_queue()
             self.ring.exchange(0, 0)
-
-    def _schedule(self, callback, args, context):
-        self.schedule(callback, args, context)
 
     def _free_slot(self, slot):
         """Closes a direct descriptor."""
@@ -293,14 +276,14 @@ class LoopCore:
             self.nudge()
 
     def enqueue(self, op):
-        """op.prepare() is to be called before the next wait."""
+        """Has op.prepare() called before the next wait."""
         if not op.queued:
             op.queued = True
             self.queue.append(op)
         return 0
 
     def take(self, bid, length):
-        """The bytes that a completion left in a buffer, which goes back to the kernel."""
+        """The bytes that a completion has put into a receive buffer; the buffer goes back to the kernel."""
         result: bytes = self.copied(
             self.buffers.buffers + cython.cast(cython.size_t, bid) * self.buffers.buffer_size, length
         )
@@ -308,7 +291,7 @@ class LoopCore:
         return result
 
     def copied(self, source, length):
-        if length < SMALL_MAX:
+        if length < POOLED_MIN:
             return PyBytes_FromStringAndSize(source, length)
         if length <= self.middling.capacity:
             return ioring_pool_bytes(cython.address(self.middling), source, length)
@@ -317,10 +300,20 @@ class LoopCore:
         return PyBytes_FromStringAndSize(source, length)
 
     def give_back(self, bid):
-        """A buffer of a completion is the kernel's again."""
+        """Gives a receive buffer, which a completion has used, back to the kernel."""
         self.buffers.hand_out(bid)
         self.buffers.put(bid)
         self.buffers.show(1)
+
+    # What goes to the log.
+
+    def _warn(self, message):
+        logger.warning(message)
+
+    def _debug_failure(self, transport, message, exception):
+        """An OSError has ended a connection: that is usual, and only said in debug mode."""
+        if self._debug:
+            logger.debug("%r: %s", transport, message, exc_info=exception)
 
     # Callbacks.
 
@@ -334,9 +327,9 @@ class LoopCore:
     def grow(self):
         place: cython.Py_ssize_t
         mask: cython.Py_ssize_t = self.mask
-        items = [None] * (2 * (mask + 1))  # may collect garbage, and with it run anybody's code
+        items = [None] * (2 * (mask + 1))  # may collect garbage, and so run code that calls call_soon()
         if self.mask != mask:
-            return 0  # which has done it already
+            return 0  # and that has grown the queue already
         for place in range(self.mask + 1):
             items[place] = self.ready[(self.head + place) & self.mask]
         self.tail -= self.head
@@ -346,7 +339,7 @@ class LoopCore:
         return 0
 
     def schedule(self, callback, args, context):
-        """What call_soon does, for callers that know what they do."""
+        """call_soon() without its checks."""
         return self.push(new_handle(callback, args, context, self))
 
     def call_soon(self, callback, *args, context=None):
@@ -396,7 +389,7 @@ class LoopCore:
         return handle
 
     def call_later(self, delay, callback, *args, context=None):
-        """Calls the callback in so many seconds, never earlier (``loop.call_later``). Returns a ``TimerHandle``."""
+        """Calls the callback after at least ``delay`` seconds (``loop.call_later``). Returns a ``TimerHandle``."""
         if delay is None:
             raise TypeError("delay must not be None")
         return self.at(ioring_now() + cython.cast(cython.double, delay), callback, args, context, "call_later")
@@ -455,17 +448,17 @@ class LoopCore:
     # The turn.
 
     def announce(self, callback, args):
-        """What call_soon_threadsafe does, but for ending the wait of the loop's thread.
+        """call_soon_threadsafe() for callers that can wake the loop without the GIL.
 
-        The ring's descriptor when that is left to the caller, who can call uring_send_wakeup() without the GIL, and
-        wake() should that fail; else -1.
+        Returns the ring's descriptor if the loop's thread waits in the kernel and is not woken yet. The caller then
+        calls uring_send_wakeup(), and wake() should that fail. Otherwise -1: nothing is left to do.
         """
         if self._closed:
             self._check_closed()
         self.push(new_handle(callback, args, None, self))
         if not self.sleeping or self.woken:
             return -1
-        if self.wake_mode == WAKE_BY_EVENTFD:
+        if self.eventfd >= 0:
             self.wake()
             return -1
         self.woken = True
@@ -476,8 +469,8 @@ class LoopCore:
         one: uint64_t = 1
         code: cython.int
         self.woken = True
-        if self.wake_mode == WAKE_BY_EVENTFD:
-            write(self.wake_up.fd, cython.address(one), 8)
+        if self.eventfd >= 0:
+            write(self.eventfd, cython.address(one), 8)
             return 0
         code = uring_send_wakeup(self.ring.u.fd)
         if code < 0 and code != -EINTR:
@@ -497,7 +490,7 @@ class LoopCore:
 
     @property
     def _ready(self):
-        """The callbacks whose turn has come, for programs that look into asyncio's own loop."""
+        """The callbacks that are ready, for programs that look at this private attribute of asyncio's own loop."""
         return [self.ready[place & self.mask] for place in range(self.head, self.tail)]
 
     @_ready.setter
@@ -506,7 +499,7 @@ class LoopCore:
 
     @property
     def _scheduled(self):
-        """The timers, likewise."""
+        """The timers, for the same programs."""
         return self.timers.heap[: self.timers.count]
 
     @_scheduled.setter
@@ -525,7 +518,7 @@ class LoopCore:
             self.replenish()
         if self.queue:
             self.prepare_queue()
-        if self.ring.u.fd < 0:  # forked by what was called there
+        if self.ring.u.fd < 0:  # something that was called there has forked, and this is the child
             self.ring.refuse()
         ready = self.tail - self.head
         if ready or self.deferred or self._stopping:
@@ -535,7 +528,7 @@ class LoopCore:
             if now <= 0:
                 wait = 0
             else:
-                timeout = cython.cast(int64_t, min(now, TIMEOUT_MAX) * 1e9) + 1
+                timeout = cython.cast(int64_t, min(now, WAIT_MAX) * 1e9) + 1
         if wait or uring_sq_ready(cython.address(self.ring.u)) or uring_cq_needs_enter(cython.address(self.ring.u)):
             self.counts.enters += 1
             self.counts.waits += wait
@@ -544,8 +537,8 @@ class LoopCore:
                 self.ring.exchange(wait, timeout)
             finally:
                 self.sleeping = self.woken = False
-        # In asyncio's order: what was ready before, what has arrived, what was due. What becomes due meanwhile comes
-        # behind what becomes ready meanwhile, in the next turn.
+        # In asyncio's order: callbacks that were ready, completions, timers that are due. A timer that becomes due
+        # meanwhile runs in the next turn, after the callbacks that become ready meanwhile.
         if self.timers.count:
             due = ioring_now()
         if ready:
@@ -556,21 +549,21 @@ class LoopCore:
         return 0
 
     def send_early(self):
-        """Hands over what is written so far, in the middle of a turn, between two callbacks.
+        """Submits what was written so far, in the middle of a turn, between two callbacks.
 
-        A turn may write megabytes. They would be out of the processor's cache when the turn is over, and so many freed
-        at once that the allocator gives their memory back to the kernel, which costs more than all the rest.
+        A turn may write megabytes. At its end they would no longer be in the processor's cache; and so many of them
+        would be freed together that the allocator would give their memory back to the kernel, which is expensive.
         """
         self.prepare_queue()
         self.counts.enters += 1
         return self.ring.exchange_early()
 
     def prepare_queue(self):
-        """Tells the operations that have something to submit. What they enqueue meanwhile is told too."""
+        """Calls prepare() of the operations in the queue, and of those that are enqueued meanwhile."""
         op: LoopOp
         place: cython.Py_ssize_t = 0
         if self.preparing:
-            return 0  # collected garbage has written something: it is told below, too
+            return 0  # a finalizer has written something: the call that goes on below prepares that, too
         self.preparing = True
         self.unsent = 0
         try:
@@ -600,16 +593,16 @@ class LoopCore:
                 place += 1
                 self.run_one(cython.cast(Handle, due[place - 1]))
         finally:
-            while place < len(due):  # one of them has ended the loop
+            while place < len(due):  # one of them has raised SystemExit or KeyboardInterrupt
                 self.push(due[place])
                 place += 1
         return 0
 
     def run_ready(self, count):
-        """Runs what was ready; what that makes ready waits for the next turn."""
+        """Runs that many callbacks; those that become ready meanwhile wait for the next turn."""
         handle: Handle
         place: cython.Py_ssize_t
-        while count > 0 and self.head != self.tail:  # closed meanwhile, if there are fewer
+        while count > 0 and self.head != self.tail:  # there are fewer if the loop was closed meanwhile
             count -= 1
             place = self.head & self.mask
             self.head += 1
@@ -628,7 +621,7 @@ class LoopCore:
         return 0
 
     def run_in_debug(self, handle):
-        """Runs a callback and tells when it was slow."""
+        """Runs a callback and measures how long it takes."""
         began: cython.double = ioring_now()
         self._current_handle = handle
         try:

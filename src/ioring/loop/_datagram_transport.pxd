@@ -4,6 +4,7 @@ from ioring.ring._buffer_ring cimport BufferRing
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._flow_control cimport LOST_WRITES_MAX
 from ioring.loop.context_call cimport ioring_run_method2
 from ioring.loop._transport cimport *
 
@@ -31,22 +32,22 @@ cdef class Writable(LoopOp):
 cdef class Datagram(Transport):
     cdef object address      # the only one that may be sent to, or None
     cdef bint connected
-    cdef bint ordered        # one at a time: a Unix socket's datagrams keep their order
+    cdef bint ordered        # a Unix socket: its datagrams are sent one at a time, to keep their order
     cdef bint reading
     cdef object held         # a deque of what came while reading was paused, or None
     cdef BufferRing buffers
     cdef msghdr_t header
 
-    # Datagrams that wait for those in flight, as SendDatagrams; how many are in flight.
+    # Datagrams that wait for those in flight: a deque of SendDatagram. And how many are in flight.
     cdef object waiting
     cdef unsigned sending
 
-    # There is no room to send: what waits until there is, or a timer does.
+    # There is no room to send: a poll waits until there is (`writable`), or a timer runs.
     cdef bint blocked
-    cdef Py_ssize_t returned  # how many in the beginning of `waiting` went in vain
+    cdef Py_ssize_t returned  # how many at the beginning of `waiting` were submitted and could not be sent
     cdef Writable writable
 
-    # struct sockaddr and Python's form of addresses that were seen lately.
+    # Addresses that were used lately: a struct sockaddr by Python's form, and the other way round.
     cdef dict names
     cdef dict addresses
 
@@ -58,4 +59,4 @@ cdef class Datagram(Transport):
     cdef int block(self, int32_t res) except -1
     cdef int was_sent(self, SendDatagram send, int32_t res) except -1
     cdef int send_on(self) except -1
-    cdef int told(self, int32_t res, str operation) except -1
+    cdef int report_error(self, int32_t res, str operation) except -1

@@ -1,8 +1,9 @@
 """Datagram sockets.
 
-Receiving is one multishot request into buffers that are large enough for any datagram, common to the datagram sockets
-of a loop. What a turn sends goes out in one batch, and the next batch waits for its end: so datagrams pass each other
-at most as they may on any network. Those of Unix sockets keep their order, one by one.
+Receiving is one multishot request, into buffers that are large enough for any datagram and that the datagram sockets of
+a loop share. What one turn sends is submitted as one batch, and the next batch waits until that is sent. Within a batch
+datagrams may overtake each other, as they may on any network. Those of Unix sockets keep their order: they are sent one
+by one.
 """
 
 import collections
@@ -13,42 +14,42 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.loop._handles import reraise
+from cython.cimports.ioring.loop.socket_api import AF_INET, MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT
 from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.libc.errno import EAGAIN, EINTR, ENOBUFS, ENOMEM
 from cython.cimports.libc.string import memcpy, memset
 
+from ioring.loop.asyncio_private import DatagramTransport, TransportSocket
 from ioring.ring.errors import os_error
 from ioring.ring.sockaddr import decode, encode
 
-MSG_DONTWAIT = cython.declare(cython.uint, 0x40)
-POLLOUT = cython.declare(cython.uint, 4)
 RETRY_SECONDS = cython.declare(cython.double, 0.002)
-"""How long a datagram for a full Unix socket, or for which there was no memory, waits."""
-
-MSG_NOSIGNAL = cython.declare(cython.uint, 0x4000)
-AF_INET = cython.declare(cython.int, 2)
+"""How long a datagram waits before it is sent again: a Unix socket's queue was full, or the kernel had no memory."""
 
 NAME_SIZE = cython.declare(cython.uint, 112)
-"""Room for an address: a Unix socket's has 110 bytes."""
+"""Room for an address, in bytes. The longest, of a Unix socket, has 110."""
 
 HEADER_BYTES = cython.declare(cython.uint, 8)
-"""What asyncio adds to a datagram's length in the write buffer's size."""
+"""What a datagram counts in the write buffer besides its length, as in asyncio."""
 
 NAMES_MAX = cython.declare(cython.Py_ssize_t, 4096)
+"""How many addresses a transport remembers in each direction."""
+
 SENDS_EMPTY = sys.version_info >= (3, 13)
+"""Whether empty datagrams are sent, as asyncio does since Python 3.13."""
 
 DATAGRAM_RECEIVED = "datagram_received"
 
 
-class SendDatagram:
-    """One datagram on its way out."""
+class SendDatagram(LoopOp):
+    """One datagram that is being sent."""
 
     def complete(self, res, flags):
         return self.transport.was_sent(self, res)
 
 
-class Writable:
-    """Waits until there is room to send."""
+class Writable(LoopOp):
+    """A poll that waits until there is room to send."""
 
     def complete(self, res, flags):
         self.transport.blocked = False
@@ -57,8 +58,12 @@ class Writable:
         return self.transport.prepare()
 
 
-class Datagram:
+class Datagram(Transport):
     """The transport of a datagram socket (``asyncio.DatagramTransport``)."""
+
+    @property
+    def __class__(self):
+        return DatagramTransport
 
     def _start(self):
         if not self.closing:
@@ -114,7 +119,7 @@ class Datagram:
             else:
                 try:
                     self.deliver(data, address)
-                finally:  # also when the protocol ends the loop, which may run again
+                finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                     self.start_receive()
                 return 0
         if flags & URING_CQE_F_MORE or self.lost or self.closing or not self.reading:
@@ -124,8 +129,8 @@ class Datagram:
             self.loop.counts.starved += 1
         elif res < 0 and res not in (-ECANCELED, -EINTR, -EAGAIN):
             try:
-                self.told(res, "recvmsg")
-            finally:  # also when the protocol ends the loop, which may run again
+                self.report_error(res, "recvmsg")
+            finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                 self.start_receive()
             return 0
         return self.start_receive()
@@ -150,8 +155,8 @@ class Datagram:
             )
         return 0
 
-    def told(self, res, operation):
-        """The protocol hears of an error, which ends nothing."""
+    def report_error(self, res, operation):
+        """Tells the protocol of an error; the transport stays open."""
         try:
             self.call("error_received", os_error(res, operation))
         except (SystemExit, KeyboardInterrupt):
@@ -168,7 +173,7 @@ class Datagram:
         return 0
 
     def address_of(self, name, length):
-        """Python's form of an address. That of an IPv4 peer is remembered: its 8 bytes say all."""
+        """Python's form of an address. IPv4 addresses are remembered by their 8 bytes."""
         key: uint64_t
         if length >= 8 and cython.cast(cython.pointer(uint16_t), name)[0] == AF_INET:
             memcpy(cython.address(key), name, 8)
@@ -184,16 +189,16 @@ class Datagram:
         return decode(PyBytes_FromStringAndSize(cython.cast(cython.p_char, name), length))
 
     def is_reading(self):
-        """Whether the protocol is told of what arrives."""
+        """Whether the protocol gets what arrives."""
         return not self.closing and not self.paused
 
     def pause_reading(self):
-        """Stops telling the protocol of what arrives."""
+        """The protocol gets no datagrams until ``resume_reading``."""
         if not self.closing:
             self.paused = True
 
     def resume_reading(self):
-        """Goes on after ``pause_reading``."""
+        """The protocol gets datagrams again."""
         if self.closing or not self.paused:
             return
         self.paused = False
@@ -204,7 +209,7 @@ class Datagram:
             while self.held and not (self.paused or self.closing or self.lost):
                 data, address = self.held.popleft()
                 self.deliver(data, address)
-        except BaseException:  # the protocol ends the loop, which may run again
+        except BaseException:  # SystemExit or KeyboardInterrupt: the loop may run again
             self.loop.schedule(self._resume, (), None)
             raise
         if not self.held:
@@ -222,7 +227,7 @@ class Datagram:
             except ValueError:
                 if not isinstance(address, tuple) or len(address) < 2:
                     raise
-                # A host's name, looked up here and each time, as a socket's own sendto() does.
+                # A host's name: it is looked up here, each time, as by a socket's own sendto().
                 host = {"": "0.0.0.0", "<broadcast>": "255.255.255.255"}.get(address[0], address[0])
                 found = socket.getaddrinfo(host, address[1], family=self.file.family, type=socket.SOCK_DGRAM)
                 return encode(found[0][4])
@@ -253,7 +258,7 @@ class Datagram:
         if self.address is not None and addr is not None and addr != self.address:
             raise ValueError(f"Invalid address: must be None or {self.address}")
         if self.lost:
-            if self.address is not None and self.lost >= LOG_THRESHOLD:
+            if self.address is not None and self.lost >= LOST_WRITES_MAX:
                 self.loop._warn("socket.send() raised exception.")
             self.lost += 1
             return
@@ -264,7 +269,7 @@ class Datagram:
                 raise ValueError("the socket is not connected: sendto() needs an address")
             try:
                 name = self.name_of(addr)
-            except OSError as error:  # a host that cannot be found
+            except OSError as error:  # the host's name cannot be resolved
                 self.protocol.error_received(error)
                 return
         send = cython.cast(SendDatagram, ioring_freelist_new())
@@ -281,7 +286,7 @@ class Datagram:
         self.submit_now()
 
     def prepare(self):
-        """Sends what waits, if nothing is in flight."""
+        """Submits the datagrams that wait, if none is in flight."""
         if self.sending or self.lost or self.blocked:
             return 0
         self.returned = 0
@@ -297,7 +302,7 @@ class Datagram:
         sqe.fd = self.fd
         sqe.addr = cython.cast(cython.size_t, PyBytes_AS_STRING(send.data))
         sqe.len = PyBytes_GET_SIZE(send.data)
-        # Never to be tried again by the kernel: a Unix datagram that has to wait arrives empty then (6.18).
+        # MSG_DONTWAIT: otherwise a Unix datagram that has to wait, and that the kernel retries, arrives empty (6.18).
         sqe.op_flags = MSG_NOSIGNAL | MSG_DONTWAIT
         if send.name is not None:
             sqe.off = cython.cast(cython.size_t, PyBytes_AS_STRING(send.name))
@@ -312,21 +317,21 @@ class Datagram:
         self.size -= PyBytes_GET_SIZE(send.data) + HEADER_BYTES
         if res < 0 and res != -ECANCELED:
             if res in (-EAGAIN, -EINTR, -ENOMEM):
-                self.waiting.insert(self.returned, send)  # in the order in which they went
+                self.waiting.insert(self.returned, send)  # in the order in which they were submitted
                 self.returned += 1
                 self.size += PyBytes_GET_SIZE(send.data) + HEADER_BYTES
                 self.block(res)
                 return 0
             else:
                 try:
-                    self.told(res, "send")
-                finally:  # also when the protocol ends the loop, which may run again
+                    self.report_error(res, "send")
+                finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                     self.send_on()
                 return 0
         return self.send_on()
 
     def send_on(self):
-        """One datagram has gone, or will never go."""
+        """A datagram was sent, or cannot be sent: sends the next ones."""
         if self.lost:
             return 0
         if self.sending == 0 and self.waiting:
@@ -341,13 +346,13 @@ class Datagram:
         return self.check_low()
 
     def block(self, res):
-        """There is no room: sends on when there is."""
+        """There was no room to send: waits until there is."""
         sqe: sqe_p
         if self.blocked:
             return 0
         self.blocked = True
         if res != -EAGAIN or (self.ordered and not self.connected):
-            # That an unconnected Unix socket can send says nothing of the receiver.
+            # A poll does not help: an unconnected Unix socket is writable whether its receiver's queue is full or not.
             self.loop.call_later(RETRY_SECONDS, self._unblock)
             return 0
         self.writable = Writable.__new__(Writable)
@@ -377,7 +382,7 @@ class Datagram:
 
     def load_extra(self, name):
         if name == "socket":
-            value = self.loop._transport_socket(self.file)
+            value = TransportSocket(self.file)
         elif name in ("sockname", "peername"):
             try:
                 value = self.file.getsockname() if name == "sockname" else self.file.getpeername()

@@ -22,7 +22,7 @@ cdef class Handle:
 cdef class TimerHandle(Handle):
     cdef readonly double _when
 
-    # Where it stands in the heap, or -1; ties are kept in the order of calls.
+    # The position in the heap, or -1. Handles for the same time run in the order in which they were made.
     cdef Py_ssize_t position
     cdef unsigned long sequence
     cdef Timers timers

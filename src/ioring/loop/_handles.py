@@ -1,7 +1,8 @@
 # cython: boundscheck=False, nonecheck=False
-"""Callbacks that wait for their turn, and the heap of those that wait for their time.
+"""Handles of scheduled callbacks, and the heap of timers.
 
-A Handle is asyncio's in all that a program can see, isinstance() included, but made and run in a fraction of the time.
+For a program a Handle is the same as asyncio's, isinstance() included, but it takes a fraction of the time to make and
+run.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring
 
 
 def reraise():
-    """Raises what compiled code was told by a result and has left pending."""
+    """Raises the exception that a call of context_call.h has left pending."""
     return -1
 
 
@@ -29,11 +30,11 @@ class Handle:
         return asyncio.Handle
 
     def cancel(self):
-        """Keeps the callback from being called, if it was not yet."""
+        """Cancels the callback, unless it has run (``Handle.cancel``)."""
         if not self._cancelled:
             self._cancelled = True
             if self._loop.get_debug():
-                # What it was for is forgotten now, and may be asked for later.
+                # Made now, because the callback is dropped below.
                 self._repr = repr(self)
             self._callback = None
             self._args = None
@@ -47,7 +48,7 @@ class Handle:
         return self._context
 
     def run(self):
-        """Calls the callback. KeyboardInterrupt and SystemExit go through; the loop's handler is told of others."""
+        """Calls the callback. Exceptions go to the loop's handler, but for KeyboardInterrupt and SystemExit."""
         if self._cancelled:
             return 0
         if ioring_run(self._context, self._callback, self._args) < 0:
@@ -55,7 +56,7 @@ class Handle:
         return 0
 
     def report(self):
-        """The callback raised."""
+        """The callback has raised: tells the loop's exception handler."""
         try:
             reraise()
         except (SystemExit, KeyboardInterrupt):
@@ -102,7 +103,7 @@ class TimerHandle(Handle):
         return asyncio.TimerHandle
 
     def cancel(self):
-        """Keeps the callback from being called, if it was not yet. The loop forgets it at once."""
+        """Cancels the callback, unless it has run, and removes it from the loop (``TimerHandle.cancel``)."""
         if self.position >= 0:
             self.timers.remove(self)
         Handle.cancel(self)
@@ -148,7 +149,7 @@ class TimerHandle(Handle):
 
 
 class Timers:
-    """A binary heap whose members know their place, so that cancelling takes one out at once."""
+    """A binary heap whose members know their position, so that one that is cancelled is removed at once."""
 
     def __cinit__(self):
         self.heap = []
@@ -180,7 +181,7 @@ class Timers:
         return cython.cast(TimerHandle, self.heap[0])
 
     def rise(self, handle, place):
-        """Puts a handle to a place or above it, moving down those that are later."""
+        """Puts a handle at a position or above it, and moves those that are later down."""
         above: cython.Py_ssize_t
         other: TimerHandle
         while place > 0:
@@ -196,7 +197,7 @@ class Timers:
         return 0
 
     def sink(self, handle, place):
-        """Puts a handle to a place or below it, moving up those that are earlier."""
+        """Puts a handle at a position or below it, and moves those that are earlier up."""
         below: cython.Py_ssize_t
         other: TimerHandle
         right: TimerHandle
@@ -230,7 +231,7 @@ class Timers:
 
 
 def describe(callback, args):
-    """A callback with its arguments and where it was defined, for people."""
+    """A callback with its arguments, and where it is defined, as text for messages."""
     import functools
     import inspect
 

@@ -2,17 +2,17 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._flow_control cimport LOST_WRITES_MAX
 from ioring.loop.context_call cimport ioring_run_method
 from ioring.loop._transport cimport *
 
 
 cdef class ReadPipe(Transport):
     cdef bint named       # a FIFO, which may have had no writer yet
-    cdef bint reading
-    cdef bint polling     # what is in flight waits until something can be read
-    cdef object held     # a deque, or None
-    cdef bint end_held
-    cdef int end
+    cdef bint polling     # the request in flight is a poll that waits until something can be read
+    cdef int input        # INPUT_*
+    cdef int end          # how the input has ended, a result of 0 or less
+    cdef object held      # received while reading was paused: a deque of bytes, or None
 
     cdef int start_read(self, bint poll) except -1
     cdef int deliver(self, bytes data) except -1
@@ -30,9 +30,8 @@ cdef class PipeWrite(LoopOp):
 
 
 cdef class WritePipe(Transport):
-    cdef bint watched     # its reading end can be seen to close
-    cdef bint eof
-    cdef list pending
+    cdef bint watched     # a poll can tell when the reading end is closed
+    cdef list pending     # written and not being sent yet
     cdef PipeWrite writing
 
     cdef int was_written(self, PipeWrite write, int32_t res) except -1

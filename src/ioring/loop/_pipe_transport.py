@@ -1,8 +1,8 @@
 """Pipes, and whatever else connect_read_pipe and connect_write_pipe take: sockets, terminals.
 
-Reading is one request after another, into the loop's shared buffers; writing is one request at a time with everything
-that was written since. Files that do not let the kernel wait for them (terminals that do not block) answer EAGAIN: then
-a poll comes first.
+Reading is one request after another, into the buffers that the loop's transports share; writing is one request at a
+time, with everything that was written until then. With a file for which the kernel cannot wait (a non-blocking
+terminal) a request fails with EAGAIN; then a poll waits first.
 """
 
 import collections
@@ -13,14 +13,15 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.loop._handles import reraise
+from cython.cimports.ioring.loop.socket_api import POLLERR, POLLIN, POLLOUT
 from cython.cimports.libc.errno import EAGAIN, EINTR, EIO, ENOBUFS
 
+from ioring.loop.asyncio_private import PipeReadTransport, PipeWriteTransport
 from ioring.ring.errors import os_error
 
-POLLIN = cython.declare(cython.uint, 1)
-POLLOUT = cython.declare(cython.uint, 4)
-POLLERR = cython.declare(cython.uint, 8)
 WRITE_MAX = cython.declare(cython.size_t, 1 << 20)
+"""Most bytes in one request, so that the write buffer's size shows how far a slow reader has come."""
+
 DATA_RECEIVED = "data_received"
 
 
@@ -63,18 +64,22 @@ def write_pipe(loop, file, protocol, waiter, extra):
     return pipe
 
 
-class ReadPipe:
+class ReadPipe(Transport):
     """The transport of a pipe's reading end (``asyncio.ReadTransport``)."""
+
+    @property
+    def __class__(self):
+        return PipeReadTransport
 
     def _start(self):
         if not self.closing:
-            self.reading = True
-            # To read is to be told of the end where there has been no writer yet; to poll is to wait for one.
+            self.input = INPUT_OPEN
+            # A FIFO that had no writer yet is at its end for a read, while a poll waits for a writer.
             self.start_read(self.named)
 
     def start_read(self, poll):
         sqe: sqe_p
-        if self.paused or self.closing or not self.reading or self.table != cython.NULL:
+        if self.paused or self.closing or self.input != INPUT_OPEN or self.table != cython.NULL:
             return 0
         sqe = self.loop.launch(self)
         sqe.fd = self.fd
@@ -94,7 +99,7 @@ class ReadPipe:
         data: bytes = None
         if flags & URING_CQE_F_BUFFER:
             data = self.loop.take(flags >> URING_CQE_BUFFER_SHIFT, max(res, 0))
-        if self.lost or self.closing or not self.reading:
+        if self.lost or self.closing or self.input != INPUT_OPEN:
             return 0
         if self.polling and res > 0:
             self.polling = False
@@ -107,18 +112,18 @@ class ReadPipe:
                 return 0
             try:
                 self.deliver(data)
-            finally:  # also when the protocol ends the loop, which may run again
+            finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                 self.start_read(False)
             return 0
         if res == -EAGAIN:
             return self.start_read(True)
         if res in (-ENOBUFS, -EINTR, -ECANCELED):
             return self.start_read(False)
-        self.reading = False
         if self.paused or self.held is not None:
-            self.end_held = True
+            self.input = INPUT_END_HELD
             self.end = res
             return 0
+        self.input = INPUT_OVER
         return self.ended(res)
 
     def deliver(self, data):
@@ -133,7 +138,7 @@ class ReadPipe:
         return 0
 
     def ended(self, res):
-        if res < 0 and res != -EIO:  # EIO: the other side of a pseudo-terminal was closed
+        if res < 0 and res != -EIO:  # EIO: the other end of a pseudo-terminal was closed
             return self.fatal(os_error(res, "read"), "Fatal read error on pipe transport")
         if res < 0:
             return self.break_off(os_error(res, "read"))
@@ -151,30 +156,30 @@ class ReadPipe:
         if self.held:
             return
         self.held = None
-        if self.end_held and not (self.paused or self.closing or self.lost):
-            self.end_held = False
+        if self.input == INPUT_END_HELD and not (self.paused or self.closing or self.lost):
+            self.input = INPUT_OVER
             self.ended(self.end)
             return
         self.start_read(False)
 
     def is_reading(self):
-        """Whether the protocol is told of what arrives."""
+        """Whether the protocol gets what arrives."""
         return not self.closing and not self.paused
 
     def pause_reading(self):
-        """Stops telling the protocol of what arrives (``transport.pause_reading``)."""
+        """The protocol gets no data until ``resume_reading`` (``transport.pause_reading``)."""
         if not self.closing:
             self.paused = True
 
     def resume_reading(self):
-        """Goes on after ``pause_reading``."""
+        """The protocol gets data again (``transport.resume_reading``)."""
         if self.closing or not self.paused:
             return
         self.paused = False
         self.loop.schedule(self._resume, (), None)  # it enters the transport's context itself
 
 
-class PipeWrite:
+class PipeWrite(LoopOp):
     """The one write of a pipe that is in flight."""
 
     def start(self, poll):
@@ -195,11 +200,15 @@ class PipeWrite:
         return self.pipe.was_written(self, res)
 
 
-class WritePipe:
+class WritePipe(Transport):
     """The transport of a pipe's writing end (``asyncio.WriteTransport``).
 
-    What it has in flight as an operation itself is a poll that tells when the reading end is closed.
+    As an operation it is a poll, which completes when the reading end is closed.
     """
+
+    @property
+    def __class__(self):
+        return PipeWriteTransport
 
     def _watch(self):
         sqe: sqe_p
@@ -230,7 +239,7 @@ class WritePipe:
         if not data:
             return
         if self.lost or self.closing:
-            if self.lost >= LOG_THRESHOLD:
+            if self.lost >= LOST_WRITES_MAX:
                 self.loop._warn("pipe closed by peer or os.write(pipe, data) raised exception.")
             if self.lost:
                 self.lost += 1
@@ -241,7 +250,7 @@ class WritePipe:
             self.loop.enqueue(self)
         self.check_high()
         if self.loop._thread_id is None:
-            # What the last write left to do comes first.
+            # No turn will take the completion, for which the next write waits: it is taken here if it is there.
             self.submit_now()
             if self.writing is not None:
                 self.loop.ring.reap_one(self.writing)
@@ -287,12 +296,12 @@ class WritePipe:
         self.writing = None
         try:
             self.check_low()
-        finally:  # also when the protocol ends the loop, which may run again
+        finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
             self.write_on()
         return 0
 
     def write_on(self):
-        """What was being written is with the kernel."""
+        """The write has ended: writes what was written meanwhile, or closes."""
         if self.lost:
             return 0
         if self.pending:
@@ -303,7 +312,7 @@ class WritePipe:
         return 0
 
     def is_reading(self):
-        """Not to be had, like its two siblings: the transport only writes.
+        """Not supported, like the next two methods: the transport only writes.
 
         Raises:
             NotImplementedError: always.
@@ -321,11 +330,11 @@ class WritePipe:
         return True
 
     def write_eof(self):
-        """Closes the pipe once everything written has gone (``transport.write_eof``)."""
+        """Closes the pipe once everything written is sent (``transport.write_eof``)."""
         self.close()
 
     def close(self):
-        """Closes the transport once everything written has gone (``transport.close``)."""
+        """Closes the transport once everything written is sent (``transport.close``)."""
         if self.closing:
             return
         self.closing = True
@@ -342,8 +351,8 @@ class WritePipe:
 
 
 class PipeReader(ReadPipe):
-    """A reading end whose attributes can be replaced, as those of asyncio's can."""
+    """A reading end. Not an extension type, so that programs can replace its attributes, as with asyncio's."""
 
 
 class PipeWriter(WritePipe):
-    """The same for a writing end."""
+    """A writing end, for the same reason."""

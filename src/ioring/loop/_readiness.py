@@ -1,7 +1,8 @@
-"""add_reader and add_writer: the one place where the loop asks for readiness.
+"""add_reader() and add_writer(): callbacks for when a descriptor is ready.
 
-io_uring's polls are edge-triggered or for once, asyncio's are level-triggered. So a poll is for once, and is armed
-again after its callback has run, just before the next wait: if something is still there, it completes at once.
+io_uring's polls are edge-triggered or one-shot, asyncio's are level-triggered. So each poll is one-shot, and the next
+one is submitted after the callback has run, before the next wait: if the descriptor is still ready, it completes at
+once.
 """
 
 import os
@@ -10,15 +11,13 @@ import stat
 
 import cython
 from cython.cimports.ioring.loop._handles import new_handle
+from cython.cimports.ioring.loop.socket_api import POLLIN, POLLOUT
 
 from ioring.ring.errors import os_error
 
-POLLIN = cython.declare(cython.uint, 1)
-POLLOUT = cython.declare(cython.uint, 4)
 
-
-class Poll:
-    """One direction of one descriptor, from add_... to remove_..."""
+class Poll(LoopOp):
+    """One direction of one descriptor, from add_reader() to remove_reader()."""
 
     def prepare(self):
         sqe: sqe_p
@@ -34,7 +33,7 @@ class Poll:
         handle: Handle = self.handle
         if handle is None:
             return 0
-        if res == -ECANCELED:  # the thread that armed it has ended
+        if res == -ECANCELED:  # not by us: the thread that submitted it has ended
             return self.loop.enqueue(self)
         if res < 0:
             self.loop.call_exception_handler(
@@ -55,7 +54,7 @@ class Poll:
 
 
 def descriptor_of(file):
-    """The descriptor that a file object or an int means."""
+    """The descriptor of a file object, or an int itself."""
     if isinstance(file, int):
         fd = file
     else:
@@ -68,8 +67,8 @@ def descriptor_of(file):
     return fd
 
 
-class Watching:
-    """A loop with add_reader and add_writer."""
+class Watching(SocketCalls):
+    """A loop with add_reader() and add_writer()."""
 
     def __cinit__(self):
         self.readers = {}
@@ -82,11 +81,11 @@ class Watching:
         if before is None:
             mode = os.fstat(fd).st_mode
             if not (stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)):
-                # PermissionError for what is always ready, as files and folders are: it would be called all the time.
+                # Raises PermissionError for what is always ready, such as a regular file.
                 with select.epoll() as probe:
                     probe.register(fd)
         if before is not None:
-            before.end()  # another file may have the number meanwhile
+            before.end()  # not used further: the number may be that of another file by now
         poll = Poll.__new__(Poll)
         poll.loop = poll.watching = self
         poll.fd = fd

@@ -1,20 +1,27 @@
 """loop.sock_*: one request per call.
 
-A Request is the operation and, at the same time, what the caller awaits. It begins when it is awaited. When the
-awaiting task is cancelled the operation is cancelled too; what it may have received all the same goes to the next
-request for the same socket, so that no byte is lost by a time-out.
+A Request is the operation and, at the same time, the object that the caller awaits. It begins when it is awaited. When
+the task that awaits it is cancelled, the operation is cancelled too; what it has received all the same goes to the next
+request for the same socket (``_leftovers``).
 """
 
-import contextlib
 import os
 import socket
 import ssl
-import weakref
 
 import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.cpython.exc import PyErr_WarnEx
+from cython.cimports.ioring.loop.socket_api import (
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    MSG_WAITALL,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    send,
+    sendmsg,
+)
 from cython.cimports.libc.errno import (
     EAGAIN,
     EBADF,
@@ -32,28 +39,28 @@ from ioring.ring.errors import os_error
 from ioring.ring.sockaddr import KNOWN, decode, encode_for
 
 FAILED = cython.declare(cython.int, -0x7FFFFFFF)
-"""The result of a request that was not made because of an exception, which is its value. No error has this number."""
+"""The result of a request that was not submitted because of an exception, which is its value. No errno is this."""
 
-MSG_DONTWAIT = cython.declare(cython.uint, 0x40)
 RETRY_SECONDS = cython.declare(cython.double, 0.002)
-MSG_NOSIGNAL = cython.declare(cython.uint, 0x4000)
-MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
-SEND_MAX = cython.declare(cython.size_t, 1 << 30)
+"""How long a datagram for which there is no room waits before it is sent again."""
+
+LENGTH_MAX = cython.declare(cython.size_t, 1 << 30)
+"""Most bytes in one request: its length has 32 bits."""
 
 
-class Request:
+class Request(SocketRequest):
     """One operation on a socket, to be awaited once."""
 
     # What the kinds of requests say.
 
     def begin(self):
-        """Is submitted with the turn, unless the result is there already."""
+        """Ends at once if the result is there already; otherwise it is submitted at the end of the turn."""
         if self.calls._abandoned and self.calls.wait_for_abandoned(self):
             return 0
         if self.from_leftovers():
             return self.end(self.result)
         if self.loop._closed:
-            self.loop._check_closed()  # or a child has it, after a fork
+            self.loop._check_closed()  # raises: also in the child of a fork, whose loops are the parent's
         if self.loop.owners:
             self.loop.check_free(self.sock.fileno())
         return self.loop.enqueue(self)
@@ -62,10 +69,10 @@ class Request:
         sqe: sqe_p
         if self.state != WAITING:
             return 0
-        # Not before: the program may have closed the socket meanwhile, and the number may be another's.
+        # Asked for now, because since begin() the program may have closed the socket, and another have got the number.
         try:
             self.fd = self.sock.fileno()
-        except Exception as exception:  # the caller's, and not the loop's
+        except Exception as exception:  # concerns whoever waits for this request, and not the loop
             return self.fail(exception)
         if self.fd < 0:
             return self.end(-EBADF)
@@ -82,34 +89,36 @@ class Request:
         return 0
 
     def fail(self, exception):
-        """The request cannot be made: whoever waits for it gets the exception."""
+        """The request cannot be submitted: whoever waits for it gets the exception."""
         self.value = exception
         return self.end(FAILED)
 
     def fill(self, sqe):
+        """Fills in the SQE, but for the descriptor."""
         raise NotImplementedError
 
     def took(self, res, flags):
-        """A completion, successful or not; what of it the kind of request has to keep. 1: it goes on."""
+        """Keeps what it needs of a completion, successful or not. Returns 1 if the request goes on."""
         return 0
 
     def from_leftovers(self):
-        """Whether an abandoned request has left what this one asks for."""
+        """Whether this request has its result without being submitted, from an abandoned one or by a system call."""
         return False
 
     def drop(self):
-        """The request was abandoned and completed all the same."""
+        """The request was abandoned, and has succeeded all the same."""
         return 0
 
     def outcome(self):
+        """The result of the await."""
         return self.result
 
     def call(self):
-        """The name of the method that has made this request."""
+        """The name of the method that has returned this request."""
         raise NotImplementedError
 
     def error(self):
-        """The exception for a result that is an error: it names the socket's method that does the same."""
+        """The exception for a result that is an error. It names the method of sockets that does the same."""
         if self.result == FAILED:
             return self.value
         if self.result == -EBADF:
@@ -122,7 +131,7 @@ class Request:
         self.result = res
         if self.again and self.state == WAITING and (res >= 0 or res == -ECANCELED or res == -ENOBUFS):
             return self.restart(res, flags)
-        if res == -ECANCELED and self.state == WAITING:  # the thread that submitted it has ended
+        if res == -ECANCELED and self.state == WAITING:  # not by us: the thread that submitted it has ended
             return self.loop.enqueue(self)
         if self.took(res, flags):
             return 0
@@ -133,20 +142,13 @@ class Request:
         return self.end(res)
 
     def restart(self, res, flags):
-        """An abandoned request has left something that came before whatever this one has received."""
+        """Begins again, because an abandoned request has received something that comes before what this one has."""
         self.again = False
         if res >= 0:
             self.took(res, flags)
             self.drop()
         self.result = 0
         return self.begin_again()
-
-    def begin_again(self):
-        try:
-            self.begin()
-        except Exception as exception:  # this request's, and not the loop's
-            self.fail(exception)
-        return 0
 
     # The awaitable.
 
@@ -155,7 +157,7 @@ class Request:
             PyErr_WarnEx(RuntimeWarning, f"coroutine 'Loop.{self.call()}' was never awaited".encode(), 1)
 
     def __getattr__(self, name):
-        """What a task shows of its coroutine. Cython has no properties of these names."""
+        """The names that tasks show of their coroutines. Cython has no properties of these names."""
         if name == "__name__":
             return self.call()
         if name == "__qualname__":
@@ -200,11 +202,14 @@ class Request:
         return 0
 
 
-class Receive:
+class Receive(Request):
     """sock_recv."""
 
     def call(self):
         return "sock_recv"
+
+    def takes_leftovers(self):
+        return True
 
     def fill(self, sqe):
         sqe.opcode = URING_OP_RECV
@@ -241,30 +246,33 @@ class Receive:
         return True
 
     def drop(self):
-        return self.calls.leave_data(self.sock, self.value) if self.length else 0
+        return self.calls.keep_data(self.sock, self.value) if self.length else 0
 
     def outcome(self):
         return self.value
 
 
-class IntoBuffer:
-    """A request with memory of the caller's, which is held until the completion."""
+class IntoBuffer(Request):
+    """A request that uses memory of the caller's. The buffer is held until the request is freed."""
 
     def __dealloc__(self):
         if self.held:
             PyBuffer_Release(cython.address(self.view))
 
 
-class ReceiveInto:
+class ReceiveInto(IntoBuffer):
     """sock_recv_into."""
 
     def call(self):
         return "sock_recv_into"
 
+    def takes_leftovers(self):
+        return True
+
     def fill(self, sqe):
         sqe.opcode = URING_OP_RECV
         sqe.addr = cython.cast(cython.size_t, self.view.buf)
-        sqe.len = min(cython.cast(cython.size_t, self.view.len), SEND_MAX)
+        sqe.len = min(cython.cast(cython.size_t, self.view.len), LENGTH_MAX)
         return 0
 
     def from_leftovers(self):
@@ -283,10 +291,10 @@ class ReceiveInto:
 
     def drop(self):
         data = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result)
-        return self.calls.leave_data(self.sock, data) if self.view.len else 0
+        return self.calls.keep_data(self.sock, data) if self.view.len else 0
 
 
-class SendAll:
+class SendAll(IntoBuffer):
     """sock_sendall."""
 
     def call(self):
@@ -295,23 +303,24 @@ class SendAll:
     def fill(self, sqe):
         sqe.opcode = URING_OP_SEND
         sqe.addr = cython.cast(cython.size_t, self.view.buf) + self.sent
-        sqe.len = min(cython.cast(cython.size_t, self.view.len) - self.sent, SEND_MAX)
-        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        sqe.len = min(cython.cast(cython.size_t, self.view.len) - self.sent, LENGTH_MAX)
+        sqe.op_flags = MSG_NOSIGNAL | MSG_WAITALL
         return 0
 
     def from_leftovers(self):
-        """Tries at once, which mostly is all: then the task goes on without a turn of the loop.
+        """Sends at once what there is room for, usually all: then the task goes on without a turn of the loop.
 
-        Programs count on it: they close the socket, or cancel what reads from the other side, straight after.
+        Programs rely on that: they close the socket directly afterwards, or cancel the task that reads at the other
+        end.
         """
         size: cython.size_t = self.view.len
         count: cython.Py_ssize_t
         if size == 0:
             return True
-        count = send_now(self.sock.fileno(), self.view.buf, min(size, SEND_MAX), MSG_NOSIGNAL | MSG_DONTWAIT)
+        count = send(self.sock.fileno(), self.view.buf, min(size, LENGTH_MAX), MSG_NOSIGNAL | MSG_DONTWAIT)
         if count > 0:
             self.sent = count
-        return self.sent == size  # an error comes again from the ring
+        return self.sent == size  # after an error, the request meets it again
 
     def took(self, res, flags):
         if res > 0:
@@ -325,8 +334,8 @@ class SendAll:
         return None
 
 
-class Message:
-    """A request with an address."""
+class Message(IntoBuffer):
+    """A request with a struct msghdr, for the address."""
 
     def lay_out(self):
         memset(cython.address(self.header), 0, cython.sizeof(msghdr_t))
@@ -338,11 +347,14 @@ class Message:
         return 0
 
 
-class ReceiveFrom:
+class ReceiveFrom(Message):
     """sock_recvfrom and sock_recvfrom_into."""
 
     def call(self):
         return "sock_recvfrom_into" if self.into else "sock_recvfrom"
+
+    def takes_leftovers(self):
+        return True
 
     def fill(self, sqe):
         self.lay_out()
@@ -372,7 +384,7 @@ class ReceiveFrom:
 
     def drop(self):
         data = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result)
-        return self.calls.leave(self.sock, (data, self.value))
+        return self.calls.keep(self.sock, (data, self.value))
 
     def outcome(self):
         if self.into:
@@ -380,7 +392,7 @@ class ReceiveFrom:
         return PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result), self.value
 
 
-class SendTo:
+class SendTo(Message):
     """sock_sendto."""
 
     def call(self):
@@ -394,13 +406,11 @@ class SendTo:
         return 0
 
     def from_leftovers(self):
-        """Tries at once, as SendAll does: a datagram waits for nothing, as a rule."""
+        """Sends at once if there is room, like SendAll."""
         self.lay_out()
-        count: cython.Py_ssize_t = send_message_now(
-            self.sock.fileno(), cython.address(self.header), MSG_NOSIGNAL | MSG_DONTWAIT
-        )
+        count: cython.Py_ssize_t = sendmsg(self.sock.fileno(), cython.address(self.header), MSG_NOSIGNAL | MSG_DONTWAIT)
         if count < 0:
-            return False  # the error comes again from the ring
+            return False  # the request meets the error again
         self.result = count
         return True
 
@@ -409,7 +419,7 @@ class SendTo:
         sqe.opcode = URING_OP_SENDMSG
         sqe.addr = cython.cast(cython.size_t, cython.address(self.header))
         sqe.len = 1
-        # See datagram.py: the kernel must not be the one to try again.
+        # MSG_DONTWAIT: see _datagram_transport.py. The kernel must not be the one that tries again.
         sqe.op_flags = MSG_NOSIGNAL | MSG_DONTWAIT
         return 0
 
@@ -424,18 +434,21 @@ class SendTo:
             self.loop.enqueue(self)
 
 
-class Accept:
+class Accept(Request):
     """sock_accept."""
 
     def call(self):
         return "sock_accept"
+
+    def takes_leftovers(self):
+        return True
 
     def fill(self, sqe):
         self.name_size = 128
         sqe.opcode = URING_OP_ACCEPT
         sqe.addr = cython.cast(cython.size_t, cython.address(self.name[0]))
         sqe.off = cython.cast(cython.size_t, cython.address(self.name_size))
-        sqe.op_flags = 0o2000000 | 0o4000  # SOCK_CLOEXEC, SOCK_NONBLOCK
+        sqe.op_flags = SOCK_CLOEXEC | SOCK_NONBLOCK
         return 0
 
     def from_leftovers(self):
@@ -446,7 +459,7 @@ class Accept:
 
     def drop(self):
         if self.sock is not None and self.loop._owns_ring():
-            self.calls.leave(self.sock, self.outcome())
+            self.calls.keep(self.sock, self.outcome())
         else:
             close(self.result)
         return 0
@@ -463,8 +476,8 @@ class Accept:
         return self.value
 
 
-class Connect:
-    """sock_connect, to an address that is known."""
+class Connect(Request):
+    """sock_connect, to an address that is resolved."""
 
     def call(self):
         return "sock_connect"
@@ -486,7 +499,7 @@ class Connect:
 
     def begin(self):
         Request.begin(self)
-        # At once: programs count on it that the connection is under way when the task has made its first step.
+        # At once: programs rely on it that the connection is begun when the task has made its first step.
         self.loop._settle()
         return 0
 
@@ -494,28 +507,19 @@ class Connect:
         return None
 
 
-class Heir:
-    """A stream that goes on where abandoned requests for its socket left off."""
-
-    def begin(self):
-        self.state = ABANDONED
-        self.value._inherit([data for data, _ in self.calls._leftovers.pop(self.sock, ())])
-        return 0
-
-
 def _check(loop, sock):
-    """That a socket is one for these calls."""
+    """Raises TypeError or ValueError if a socket cannot be used for these calls."""
     if type(sock) is not socket.socket:
         if isinstance(sock, ssl.SSLSocket):
             raise TypeError("Socket cannot be of type SSLSocket")
-        sock.fileno()  # what is no socket at all fails here
+        sock.fileno()  # raises if it is not a socket at all
     if loop._debug and sock.gettimeout() != 0:
         raise ValueError("the socket must be non-blocking")
     return 0
 
 
 def _set_up(request, loop, sock):
-    """The last step: from now on the request has to be awaited."""
+    """The last step in making a request: from now on it has to be awaited."""
     _check(loop, sock)
     request.sock = sock
     request.loop = request.calls = loop
@@ -523,7 +527,7 @@ def _set_up(request, loop, sock):
 
 
 def _hold(request, data, writable):
-    """The caller's memory, until the request is over."""
+    """Gets the caller's memory, which is the request's until that is freed."""
     try:
         PyObject_GetBuffer(data, cython.address(request.view), PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
     except BufferError:
@@ -535,114 +539,47 @@ def _hold(request, data, writable):
 
 
 def _size(size, name):
-    """How much is asked for, as a call of the socket module checks it."""
+    """Checks a size that is asked for, as the socket module does."""
     if size < 0:
         raise ValueError(f"negative buffersize in {name}")
     return size
 
 
-class SocketCalls:
-    """A loop with the ``sock_*`` calls. Each returns something to be awaited, once."""
+class SocketCalls(Leftovers):
+    """A loop with the ``sock_*`` calls. Each returns an object to be awaited once.
 
-    def __cinit__(self):
-        self._leftovers = weakref.WeakKeyDictionary()
-        self._abandoned = {}
+    Families of addresses that only the socket module knows are left to its own calls: heirs have the hooks for that.
+    """
 
-    def abandon(self, sock):
-        """A request for a socket is cancelled, and may have received something all the same."""
-        self._abandoned.setdefault(sock, []).append(None)
-        return 0
+    def _by_module(self, sock, until_ready, method, *arguments):
+        """sock.method(*arguments), after as many calls of until_ready(fd) as it takes until it does not block."""
+        raise NotImplementedError
 
-    def wait_for_abandoned(self, request):
-        """Whether a request has to wait until it is known what the one before, which was abandoned, has received."""
-        waiting = self._abandoned.get(request.sock)
-        if waiting is None:
-            return False
-        waiting.append(request)
-        return True
+    def _until_readable(self, fd):
+        raise NotImplementedError
 
-    def was_abandoned(self, sock):
-        """An abandoned request has come to its end. Those that wait go on when there is no other."""
-        request: Request
-        waiting = self._abandoned.get(sock)
-        if waiting is None:
-            return 0
-        waiting.remove(None)
-        if None not in waiting:
-            del self._abandoned[sock]
-            for request in waiting:
-                if request.state == WAITING:
-                    request.begin_again()
-        return 0
-
-    def leave(self, sock, item):
-        """An abandoned request has received something all the same, which the next one gets.
-
-        That may have begun already, when nobody knew: between a task's cancel() and the task's next step.
-        """
-        request: Request
-        self._leftovers.setdefault(sock, []).append(item)
-        for op in [*self.ring.ops, *self.queue]:
-            if not isinstance(op, (Receive, ReceiveInto, ReceiveFrom, Accept)):
-                continue
-            request = op
-            if request.sock is not sock or request.state != WAITING:
-                continue
-            if request.table == cython.NULL:
-                request.begin_again()
-            elif not request.again:
-                request.again = True
-                self.cancel(request)
-        return 0
-
-    def leave_data(self, sock, data):
-        """The same of a request that did not ask where the data come from."""
-        address = None
-        if sock.type == socket.SOCK_STREAM:
-            if not data:  # the end comes again
-                return 0
-        elif sock.family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError):
-                address = sock.getpeername()
-        return self.leave(sock, (data, address))
-
-    def take_leftover(self, sock, limit):
-        """What an abandoned request for the socket left: (data, address), or a connection when the limit is -1.
-
-        What is more than the limit of a stream comes next, and of a message is lost, as always.
-        """
-        items = self._leftovers.get(sock)
-        if not items:
-            return None
-        item = items.pop(0)
-        if limit >= 0 and len(item[0]) > limit:
-            data, address = item
-            item = (data[:limit], address)
-            if sock.type == socket.SOCK_STREAM:
-                items.insert(0, (data[limit:], address))
-        if not items:
-            del self._leftovers[sock]
-        return item
+    def _until_writable(self, fd):
+        raise NotImplementedError
 
     def sock_recv(self, sock, nbytes):
-        """Receives up to so many bytes (``loop.sock_recv``): of a stream about 64 KiB at a time, or a whole message."""
+        """Receives at most ``nbytes`` bytes (``loop.sock_recv``): of a stream about 64 KiB at a time, or a datagram."""
         request: Receive = Receive.__new__(Receive)
         request.length = min(_size(nbytes, "recv"), 0x7FFFFFFF)
         if request.length > self.buffers.buffer_size and sock.type != socket.SOCK_STREAM:
-            # What of a message does not fit would be lost.
+            # What does not fit of a datagram would be lost.
             request.room = PyBytes_FromStringAndSize(cython.NULL, request.length)
         return _set_up(request, self, sock)
 
     def sock_recv_into(self, sock, buf):
-        """Receives into a buffer; how many bytes (``loop.sock_recv_into``)."""
+        """Receives into a buffer; returns how many bytes (``loop.sock_recv_into``)."""
         return _set_up(_hold(ReceiveInto.__new__(ReceiveInto), buf, True), self, sock)
 
     def sock_sendall(self, sock, data):
-        """Sends all bytes (``loop.sock_sendall``). They must not change until then."""
+        """Sends all bytes (``loop.sock_sendall``). They must not change until that is done."""
         return _set_up(_hold(SendAll.__new__(SendAll), data, False), self, sock)
 
     def sock_recvfrom(self, sock, bufsize):
-        """Receives one datagram: bytes and address (``loop.sock_recvfrom``)."""
+        """Receives one datagram; returns bytes and address (``loop.sock_recvfrom``)."""
         request: ReceiveFrom = ReceiveFrom.__new__(ReceiveFrom)
         request.room = bytearray(_size(bufsize, "recvfrom"))
         if sock.family not in KNOWN:
@@ -651,7 +588,7 @@ class SocketCalls:
         return _set_up(_hold(request, request.room, True), self, sock)
 
     def sock_recvfrom_into(self, sock, buf, nbytes=0):
-        """Receives one datagram into a buffer: length and address (``loop.sock_recvfrom_into``)."""
+        """Receives one datagram into a buffer; returns its length and address (``loop.sock_recvfrom_into``)."""
         size: cython.Py_ssize_t = _size(nbytes, "recvfrom_into")
         request: ReceiveFrom = ReceiveFrom.__new__(ReceiveFrom)
         request.into = True
@@ -666,7 +603,7 @@ class SocketCalls:
         return _set_up(request, self, sock)
 
     def sock_sendto(self, sock, data, address):
-        """Sends one datagram; how many bytes (``loop.sock_sendto``). A host's name is looked up there and then."""
+        """Sends one datagram; returns how many bytes (``loop.sock_sendto``). A host's name is looked up at once."""
         request: SendTo = SendTo.__new__(SendTo)
         request.value = encode_for(sock.family, address)
         if request.value is None:
@@ -675,31 +612,14 @@ class SocketCalls:
         return _set_up(_hold(request, data, False), self, sock)
 
     def sock_accept(self, sock):
-        """Accepts a connection: a socket and the other side's address (``loop.sock_accept``)."""
+        """Accepts a connection; returns a socket and the peer's address (``loop.sock_accept``)."""
         request: Accept = Accept.__new__(Accept)
         request.marks = MARK_DESCRIPTOR
         return _set_up(request, self, sock)
 
 
-def bequeath(loop, sock, stream):
-    """A transport has the socket now: it gets what abandoned requests left, at once or when that is known."""
-    heir: Heir
-    calls: SocketCalls = loop
-    if not calls._leftovers and not calls._abandoned:
-        return
-    heir = Heir.__new__(Heir)
-    heir.calls = calls
-    heir.sock = sock
-    heir.value = stream
-    heir.state = WAITING
-    if calls.wait_for_abandoned(heir):
-        stream._expect()
-    else:
-        heir.begin()
-
-
 def connect(loop, sock, name, address):
-    """Connects a socket to an address, which is given as the kernel wants it, too."""
+    """Connects a socket to an address; ``name`` is the same as a struct sockaddr."""
     request: Connect = Connect.__new__(Connect)
     request.name = name
     request.value = None if sock.family == socket.AF_UNIX else address

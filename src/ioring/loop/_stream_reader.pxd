@@ -8,10 +8,11 @@ from ioring.loop._transport cimport Filter
 @cython.final
 cdef class Feed(Filter):
     cdef Stream stream
-    cdef object reader_ref  # weak: a reader that nobody has any more closes its connection
-    cdef Read waiting
+    cdef object reader_ref  # weak, because asyncio closes the connection of a reader that is freed
+    cdef Read waiting       # what a task waits in, or None
 
-    # Whether the reader is known to have an empty buffer, no end, no exception, nobody else who waits, and not to pause.
+    # Whether read() may wait without asking the reader: its buffer is known to be empty, it has no end and no exception,
+    # no other task waits, and the transport is not paused.
     cdef bint quiet
     cdef bint broken  # the reader has an exception
 
@@ -27,8 +28,3 @@ cdef class Read(Awaitable):
 
     cdef object begin(self)
     cdef object taken(self)
-
-
-@cython.final
-cdef class Ready(Awaitable):
-    pass

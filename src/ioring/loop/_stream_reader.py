@@ -1,19 +1,21 @@
 """The fast path of asyncio's streams: StreamReader.read() and StreamWriter.drain().
 
-A StreamReader that asyncio made for a connection of this loop becomes one of the class below, which differs in how it
-reads: when somebody waits in read() and the buffer is empty, what arrives is handed over as it is, without passing
-through the buffer. Everything else is asyncio's. With loop.py this is the place that uses private names of asyncio.
+A StreamReader that asyncio made for a connection of this loop is turned into one of the class below, which differs in
+how it reads: when a task waits in read() and the buffer is empty, what arrives is given to the task as it is, without
+passing through the buffer. Everything else is asyncio's.
+
+This needs private names of asyncio's streams. They stand here and not in ``asyncio_private``, because read() and
+drain() are called per message; tests/loop/test_asyncio_names.py checks them too.
 """
 
 import asyncio
 import weakref
 
-import cython
 from cython.cimports.cpython.bytes import PyBytes_GET_SIZE
 
 
-class Feed:
-    """Between a stream and the reader of its protocol."""
+class Feed(Filter):
+    """Stands between a stream and the reader of its protocol."""
 
     def feed(self, data):
         read: Read = self.waiting
@@ -31,7 +33,7 @@ class Feed:
         return bool(self.stream.call("eof_received", None))
 
 
-class Read:
+class Read(Awaitable):
     """What read() returns."""
 
     def step(self):
@@ -43,7 +45,7 @@ class Read:
         if self.feed.waiting is self:
             self.feed.waiting = None
         if self.data is None:
-            self.future.result()  # or the exception of the connection
+            self.future.result()  # raises if the connection was lost
             return self.taken()
         self.finished = True
         return self.data
@@ -87,7 +89,7 @@ class Read:
         return data
 
     def leave(self):
-        """Nobody waits any more: what was handed over already goes back into the buffer."""
+        """Nobody waits any more: data that read() has been given already go back into the buffer."""
         if self.state == WAITING:
             if self.data is not None:
                 self.feed.quiet = False
@@ -96,16 +98,6 @@ class Read:
                 self.feed.waiting = None
         self.state = DONE
         return 0
-
-
-class Ready:
-    """An awaitable that does not wait."""
-
-    def step(self):
-        self.finished = True
-
-
-READY = cython.declare(object, Ready.__new__(Ready))
 
 
 class StreamReader(asyncio.StreamReader):
@@ -189,7 +181,7 @@ class StreamWriter(asyncio.StreamWriter):
             and feed.stream.filter is feed
             and not (feed.broken or feed.stream.protocol_paused or feed.stream.closing or feed.stream.lost)
         ):
-            return READY
+            return ready()
         return asyncio.StreamWriter.drain(self)
 
 

@@ -6,16 +6,15 @@ from ioring.loop.context_call cimport ioring_run_method
 from ioring.loop._writable_transport cimport Output
 from ioring.loop._transport cimport *
 
-cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        pass
-    struct sockaddr_storage:
-        unsigned short ss_family
-    int getpeername(int fd, sockaddr *name, unsigned *size)
+from ioring.loop.socket_api cimport sockaddr, sockaddr_storage
 
 
-cdef extern from "sys/socket.h":
-    Py_ssize_t recv(int fd, void *buffer, size_t length, int flags)
+# How what is received reaches the protocol: see the .py.
+cdef enum:
+    RECEIVE_BYTES = 0
+    RECEIVE_FILTER = 1
+    RECEIVE_COPY = 2   # this and the next: a BufferedProtocol
+    RECEIVE_POLL = 3
 
 
 @cython.final
@@ -26,28 +25,31 @@ cdef class Install(LoopOp):
 
 @cython.final
 cdef class Stream(Output):
-    cdef bint buffered    # the protocol is a BufferedProtocol
-    cdef Filter filter    # the protocol, when it is one
-    cdef bint bulk        # it is one, and gets much at a time
-    cdef bint local       # then, whether this is a Unix socket
-    cdef unsigned small   # how often in a row it then did not
-    cdef bint polling     # the request in flight is a poll
-    cdef bint reading     # connection_made() was called, and the end was not seen yet
+    cdef int mode         # RECEIVE_*
+    cdef Filter filter    # RECEIVE_FILTER: the protocol
+    cdef bint local       # RECEIVE_POLL: whether this is a Unix socket
+    cdef unsigned small   # RECEIVE_POLL: how many receives in a row were small
+    cdef bint polling     # the request in flight, or the last one, is a poll
 
-    # Received while reading was paused, or before the socket was this transport's; and the end, if that came too: a result of 0 or less.
-    cdef object held  # a deque, or None
-    cdef bint end_held
+    # The input: INPUT_*, and how it has ended, a result of 0 or less.
+    cdef int input
     cdef int end
-    cdef bint expecting   # more of it may come
+
+    # Received while reading was paused, or before the socket was this transport's: a deque of bytes, or None.
+    cdef object held
+    cdef bint expecting   # of the latter, more may come
 
     cdef bytes peer       # a struct sockaddr, or None
 
     cdef int note_peer(self) except -1
+    cdef int start(self) except -1
     cdef int start_receive(self) except -1
     cdef int ceased(self, int32_t res) except -1
     cdef int hold(self, bytes data, bint first) except -1
+    cdef int hold_end(self, int res) except -1
     cdef int deliver(self, bytes data) except -1
-    cdef int deliver_buffered(self, const char *source, Py_ssize_t whole) except -1
+    cdef int deliver_copy(self, unsigned bid, int32_t res, uint32_t flags) except -1
+    cdef int copy(self, const char *source, Py_ssize_t whole) except -1
     cdef int polled(self, int32_t res, uint32_t flags) except -1
     cdef int receive_now(self, bint to_the_end) except -1
     cdef int stop_polling(self) except -1

@@ -1,15 +1,19 @@
-"""Stream sockets.
+"""Stream sockets: what is received, and the socket itself. Sending is in ``_writable_transport``.
 
-Receiving is one multishot request for the life of the connection, into buffers that all connections share. (One after
-the other where the kernel gets that wrong.) The bytes are copied out at once, so a slow protocol never starves others
-of buffers. Sending: see output.py.
+Receiving is one multishot request for the life of the connection, into buffers that all connections share. (A request
+for each receive where the kernel has the fault that ``kernel_bugs`` looks for.) The data are copied out of the buffer
+at once, so a slow protocol never leaves others without buffers. How they reach the protocol is the stream's mode:
 
-A BufferedProtocol that gets much at a time is served otherwise: a copy of 64 KiB costs more than a system call. There
-the kernel tells when something has come, and recv(2) puts it where the protocol wants it. It cannot be a request: the
-buffer has to be asked for when the bytes are there, because it may serve several connections in turn.
+- ``RECEIVE_BYTES``: data_received(bytes).
+- ``RECEIVE_FILTER``: the same for a compiled protocol (``Filter``), which is called directly.
+- ``RECEIVE_COPY``: a BufferedProtocol. The data are copied from the shared buffer into the protocol's own.
+- ``RECEIVE_POLL``: a BufferedProtocol that gets much at a time, so that the copy would cost more than a system call.
+  The request is a poll; when it says that data have arrived, recv(2) puts them where the protocol wants them. A receive
+  request cannot do that: the protocol is asked for its buffer when the data are there, because it may use one buffer
+  for several connections in turn.
 
-Pausing does not cancel the receive: only when something arrives while reading is paused, it is held, and the receive
-is cancelled. So no more is held than one turn can bring.
+Pausing does not cancel the receive. Only if data arrive while reading is paused, they are held, and the receive is
+cancelled. So no more is held than what one turn can bring.
 """
 
 import asyncio
@@ -20,41 +24,54 @@ from cython.cimports.cpython.buffer import PyBUF_WRITABLE, PyBuffer_Release, PyO
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.loop._handles import reraise
-from cython.cimports.ioring.loop._stream_transport import recv
+from cython.cimports.ioring.loop.socket_api import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    MSG_DONTWAIT,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLPRI,
+    POLLRDHUP,
+    getpeername,
+    recv,
+)
 from cython.cimports.libc.errno import EAGAIN, EINTR, ENOBUFS, errno
 from cython.cimports.libc.string import memcpy
 from cython.cimports.posix.unistd import close
 
+from ioring.loop.asyncio_private import SENDFILE_NATIVE, SocketTransport, TransportSocket
 from ioring.ring.errors import os_error
 from ioring.ring.sockaddr import decode
 
-MSG_DONTWAIT = cython.declare(cython.int, 0x40)
 POLL_ADD_MULTI = cython.declare(cython.uint, 1)
-POLLIN_RDHUP = cython.declare(cython.uint, 0x2003)  # and POLLPRI
-POLL_ENDS = cython.declare(cython.int, 0x201A)
-"""POLLRDHUP, POLLHUP, POLLERR; and POLLPRI: recv(2) ends at urgent data, whatever stands behind."""
+"""IORING_POLL_ADD_MULTI: the poll stays until it is cancelled."""
 
-BULK_MIN = cython.declare(cython.int, 32768)
-"""A BufferedProtocol that got so much at once is polled for."""
+POLL_EVENTS = cython.declare(cython.int, POLLIN | POLLPRI | POLLRDHUP)
+
+POLL_MORE = cython.declare(cython.int, POLLPRI | POLLERR | POLLHUP | POLLRDHUP)
+"""After these events a recv(2) that does not fill the buffer was not the last: an end or an error may follow.
+
+So may more data after POLLPRI, because recv(2) stops at urgent data."""
+
+POLL_FROM = cython.declare(cython.int, 32768)
+"""A BufferedProtocol that has received this many bytes at once is polled for from then on (RECEIVE_POLL)."""
 
 SMALL_MAX = cython.declare(cython.Py_ssize_t, 4096)
 SMALL_IN_A_ROW = cython.declare(cython.uint, 16)
-"""After so many receives of less than that, it is not any more."""
+"""After this many receives of less than SMALL_MAX bytes it is not polled for any more (RECEIVE_COPY)."""
 
 ROUNDS_MAX = cython.declare(cython.int, 16)
-"""How often one connection receives before others do."""
-
-AF_UNIX = cython.declare(cython.int, 1)
-AF_INET = cython.declare(cython.int, 2)
-AF_INET6 = cython.declare(cython.int, 10)
+"""How often in a row one connection calls recv(2) before it lets other callbacks run."""
 
 DATA_RECEIVED = "data_received"
 BUFFER_UPDATED = "buffer_updated"
 GET_BUFFER = "get_buffer"
 
 
-class Install:
-    """An ordinary descriptor for a direct one."""
+class Install(LoopOp):
+    """Makes an ordinary descriptor for a direct one."""
 
     def complete(self, res, flags):
         self.result = res
@@ -63,18 +80,23 @@ class Install:
         return 0
 
 
-class Stream:
+class Stream(Output):
     """The transport of a stream socket (``asyncio.Transport``)."""
 
+    @property
+    def __class__(self):
+        return SocketTransport
+
+    # By these names asyncio asks whether start_tls() and sendfile() are possible, and programs for the socket.
+
     _start_tls_compatible = True
+    _sendfile_compatible = SENDFILE_NATIVE
 
     @property
     def _sock(self):
         return self._socket_object() if self.fd >= 0 else None
 
-    @property
-    def _sendfile_compatible(self):
-        return self.loop._sendfile_mode
+    # The protocol.
 
     def set_protocol(self, protocol):
         """Hands all further events to another protocol."""
@@ -86,51 +108,62 @@ class Stream:
             self.filter = self.loop._adopt_reader(protocol, self)
         else:
             self.filter = None
-        self.buffered = self.filter is None and isinstance(protocol, asyncio.BufferedProtocol)
-        self.bulk = False
+        if self.filter is not None:
+            self.mode = RECEIVE_FILTER
+        elif isinstance(protocol, asyncio.BufferedProtocol):
+            self.mode = RECEIVE_COPY
+        else:
+            self.mode = RECEIVE_BYTES
         self.stop_polling()
         if self.protocol_paused and another:
-            # It will be told to go on, so it has to know that it may not.
+            # resume_writing() will be called on the new protocol, so pause_writing() has to be called on it before.
             self.pause_protocol()
 
     # Receiving.
 
+    def start(self):
+        """connection_made() was called: receives from now on."""
+        if self.closing:
+            return 0
+        self.input = INPUT_OPEN
+        return self.start_receive() if self.held is None else self.deliver_held()
+
     def _start(self):
-        """connection_made() was called."""
-        if not self.closing:
-            self.reading = True
-            if self.held is None:
-                self.start_receive()
-            else:
-                self.deliver_held()
+        self.start()
 
     def _expect(self):
-        """Something may have been received from the socket already. It is not known yet, and goes before the rest."""
+        """An abandoned request may have received data from the socket. Until that is known, nothing is delivered."""
         self.expecting = True
         self.held = collections.deque()
 
     def _inherit(self, pieces):
-        """That was received: the protocol gets it first."""
+        """What the abandoned request has received: the protocol gets it first."""
         self.expecting = False
         if self.lost or self.closing:
             return
         if pieces:
             self.held = collections.deque(pieces)
-        if self.reading:
+        if self.input == INPUT_OPEN:
             self.loop.schedule(self._resume, (), None)
 
     def start_receive(self):
         sqe: sqe_p
-        if self.paused or self.closing or not self.reading or self.table != cython.NULL or self.held is not None:
+        if (
+            self.paused
+            or self.closing
+            or self.input != INPUT_OPEN
+            or self.table != cython.NULL
+            or self.held is not None
+        ):
             return 0
         sqe = self.loop.launch(self)
         sqe.fd = self.fd
         self.cancelling = False
-        self.polling = self.bulk and self.buffered
+        self.polling = self.mode == RECEIVE_POLL
         if self.polling:
             sqe.opcode = URING_OP_POLL_ADD
             sqe.len = POLL_ADD_MULTI
-            sqe.op_flags = POLLIN_RDHUP
+            sqe.op_flags = POLL_EVENTS
             return 0
         sqe.opcode = URING_OP_RECV
         sqe.flags = URING_SQE_BUFFER_SELECT
@@ -145,23 +178,14 @@ class Stream:
         if self.polling:
             return self.polled(res, flags)
         if flags & URING_CQE_F_BUFFER:
-            if self.buffered and res > 0 and not (self.lost or self.closing or self.paused or self.held is not None):
-                try:
-                    self.deliver_buffered(
-                        self.loop.buffers.buffers + cython.cast(cython.size_t, bid) * self.loop.buffers.buffer_size, res
-                    )
-                except BaseException:  # the protocol ends the loop, which may run again
-                    if flags & URING_CQE_F_MORE == 0:
-                        self.ceased(res)
-                    raise
-                finally:
-                    self.loop.give_back(bid)
-                if res >= BULK_MIN and self.buffered and not self.direct and not self.bulk:
-                    self.bulk = True
-                    self.local = self._socket_object().family == AF_UNIX
-                    self.loop.cancel(self)
+            if (
+                self.mode >= RECEIVE_COPY
+                and res > 0
+                and not (self.lost or self.closing or self.paused or self.held is not None)
+            ):
+                self.deliver_copy(bid, res, flags)
             else:
-                # Also when nobody wants the bytes any more: the buffer has to go back.
+                # Also when the connection is closing and the data are dropped: the buffer has to go back.
                 data = self.loop.take(bid, max(res, 0))
         if res > 0 and data is not None and not self.lost and not self.closing:
             if self.paused or self.held is not None:
@@ -171,36 +195,51 @@ class Stream:
             else:
                 try:
                     self.deliver(data)
-                finally:  # also when the protocol ends the loop, which may run again
+                finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                     self.ceased(res)
                 return 0
         try:
             if self.loop.unsent > UNSENT_MAX:
                 self.loop.send_early()
-        finally:  # also when another protocol, which may write again, ends the loop
+        finally:  # also when resume_writing() of another protocol raises one of them
             if flags & URING_CQE_F_MORE == 0:
                 self.ceased(res)
         return 0
 
+    def deliver_copy(self, bid, res, flags):
+        """RECEIVE_COPY: delivers what is in a receive buffer, and gives the buffer back."""
+        try:
+            self.copy(self.loop.buffers.buffers + cython.cast(cython.size_t, bid) * self.loop.buffers.buffer_size, res)
+        except BaseException:  # SystemExit or KeyboardInterrupt: the loop may run again
+            if flags & URING_CQE_F_MORE == 0:
+                self.ceased(res)
+            raise
+        finally:
+            self.loop.give_back(bid)
+        # recv(2) needs an ordinary descriptor.
+        if res >= POLL_FROM and self.mode == RECEIVE_COPY and not self.direct:
+            self.mode = RECEIVE_POLL
+            self.local = self._socket_object().family == AF_UNIX
+            self.loop.cancel(self)
+        return 0
+
     def ceased(self, res):
-        """The multishot has ended."""
-        if self.lost or self.closing or not self.reading:
+        """The request that receives has ended: another one follows, or the input has ended."""
+        if self.lost or self.closing or self.input != INPUT_OPEN:
             return 0
         if res > 0 or res == -ENOBUFS or res == -ECANCELED or res == -EINTR or res == -EAGAIN:
             if res == -ENOBUFS:
                 self.loop.counts.starved += 1
             self.loop.counts.rearmed += 1
-            # By the next wait all buffers of this turn are back.
+            # After -ENOBUFS, too: all buffers of this turn are given back before the next wait.
             return self.start_receive()
-        self.reading = False
         if self.paused or self.held is not None:
-            self.end_held = True
-            self.end = res
-            return 0
+            return self.hold_end(res)
+        self.input = INPUT_OVER
         return self.ended(res)
 
     def hold(self, data, first):
-        """Reading is paused: keeps what has come, and lets the rest wait in the socket."""
+        """Keeps data while reading is paused, and lets what follows wait in the socket."""
         if self.held is None:
             self.held = collections.deque()
         if first:
@@ -212,15 +251,22 @@ class Stream:
             self.loop.cancel(self)
         return 0
 
+    def hold_end(self, res):
+        """Keeps the end of the input, a result of 0 or less, until the protocol can be told of it."""
+        self.input = INPUT_END_HELD
+        self.end = res
+        return 0
+
     def deliver(self, data):
+        """Gives data to the protocol, whatever the mode."""
         if self.filter is not None:
             try:
                 it: Filter = self.filter  # which the protocol may replace
                 return it.feed(data)
             except BaseException:
                 return self.failed("data_received()")
-        if self.buffered:
-            return self.deliver_buffered(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if self.mode >= RECEIVE_COPY:
+            return self.copy(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         result = ioring_run_method(self.context, self.protocol, DATA_RECEIVED, data)
         if result != cython.NULL:
             Py_DECREF(cython.cast(object, result))
@@ -231,8 +277,8 @@ class Stream:
             self.failed("data_received()")
         return 0
 
-    def deliver_buffered(self, source, whole):
-        """Copies into the protocol's own buffer, as often as it takes."""
+    def copy(self, source, whole):
+        """Copies data into the buffers of a BufferedProtocol, as many as it takes."""
         view: Py_buffer
         length: cython.Py_ssize_t
         done: cython.Py_ssize_t = 0
@@ -241,7 +287,7 @@ class Stream:
                 if self.paused and not self.closing:
                     self.hold(PyBytes_FromStringAndSize(source + done, whole - done), True)
                 return 0
-            if not self.buffered:  # another protocol since
+            if self.mode < RECEIVE_COPY:  # set_protocol() was called
                 return self.deliver(PyBytes_FromStringAndSize(source + done, whole - done))
             try:
                 buffer = self.call(GET_BUFFER, whole - done)
@@ -267,11 +313,11 @@ class Stream:
         return 0
 
     def polled(self, res, flags):
-        """Something has come, or the end, or the poll has ended."""
+        """RECEIVE_POLL: data or the end have arrived, or the poll was cancelled."""
         try:
             if res > 0:
-                self.receive_now(self.local or res & POLL_ENDS)
-        finally:  # also when the protocol ends the loop, which may run again
+                self.receive_now(self.local or res & POLL_MORE)
+        finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
             if flags & URING_CQE_F_MORE == 0:
                 self.ceased(min(res, 1))
         if self.loop.unsent > UNSENT_MAX:
@@ -279,19 +325,20 @@ class Stream:
         return 0
 
     def receive_now(self, to_the_end):
-        """Receives into the protocol's own buffer, until nothing is left.
+        """Calls recv(2) into the protocol's own buffer until nothing is left.
 
-        A piece that does not fill the buffer was the last: what comes next is told of. But not the end that stands
-        behind it already; nor, on a Unix socket, what stands behind descriptors or credentials that were sent along.
+        When a buffer is not filled, those data were the last, and the poll reports what arrives later. It does not
+        report again what has already arrived but recv(2) did not reach: the end; and on a Unix socket what follows
+        descriptors or credentials that were sent along. Then, with ``to_the_end``, recv(2) is called until it fails.
         """
         view: Py_buffer
         length: cython.Py_ssize_t
         room: cython.Py_ssize_t = 0
         code: cython.int
         rounds: cython.int = 0
-        while self.reading and self.buffered and not (self.paused or self.closing or self.lost):
+        while self.input == INPUT_OPEN and self.mode >= RECEIVE_COPY and not (self.paused or self.closing or self.lost):
             rounds += 1
-            if rounds > ROUNDS_MAX:  # others want their turn too
+            if rounds > ROUNDS_MAX:
                 self.loop.schedule(self._receive_again, (), None)
                 return 0
             try:
@@ -311,7 +358,7 @@ class Stream:
             if length <= 0:
                 if length < 0 and (code == EAGAIN or code == EINTR):
                     return 0
-                self.reading = False
+                self.input = INPUT_OVER
                 self.loop.cancel(self)
                 return self.ended(0 if length == 0 else -code)
             try:
@@ -323,14 +370,15 @@ class Stream:
                 return self.failed("buffer_updated()")
             self.small = self.small + 1 if length < SMALL_MAX else 0
             if self.small == SMALL_IN_A_ROW:
-                self.bulk = False
+                if self.mode == RECEIVE_POLL:
+                    self.mode = RECEIVE_COPY
                 return self.stop_polling()
             if length < room and not to_the_end:
                 return 0
         return 0
 
     def stop_polling(self):
-        """What comes next is received by the kernel."""
+        """Cancels the poll, if there is one: what follows is received by a request."""
         self.small = 0
         if self.polling and self.table != cython.NULL and not self.cancelling:
             self.cancelling = True
@@ -342,27 +390,27 @@ class Stream:
             self.receive_now(True)
 
     def deliver_later(self, source, length):
-        """The protocol ends the loop, which may run again: what the protocol did not get is kept."""
+        """The protocol has raised SystemExit or KeyboardInterrupt: keeps the rest, for the loop may run again."""
         if length:
             self.hold(PyBytes_FromStringAndSize(source, length), True)
             self.loop.schedule(self._resume, (), None)
         return 0
 
     def deliver_held(self):
-        """Reading goes on: first with what has come while it was paused."""
+        """Reading goes on, first with what arrived while it was paused."""
         if self.expecting:
             return 0
         try:
             while self.held and not (self.paused or self.closing or self.lost):
                 self.deliver(self.held.popleft())
-        except BaseException:  # the protocol ends the loop, which may run again
+        except BaseException:  # SystemExit or KeyboardInterrupt: the loop may run again
             self.loop.schedule(self._resume, (), None)
             raise
         if self.held:
             return 0
         self.held = None
-        if self.end_held and not (self.paused or self.closing or self.lost):
-            self.end_held = False
+        if self.input == INPUT_END_HELD and not (self.paused or self.closing or self.lost):
+            self.input = INPUT_OVER
             return self.ended(self.end)
         if self.polling and self.table != cython.NULL:
             return self.receive_now(True)
@@ -382,9 +430,8 @@ class Stream:
             else:
                 keep_open = self.call("eof_received", None)
         except (SystemExit, KeyboardInterrupt):
-            # The loop may run again: it is told again then, as asyncio does.
-            self.end_held = True
-            self.end = res
+            # The loop may run again: eof_received() is called again then, as in asyncio.
+            self.hold_end(res)
             self.loop.schedule(self._resume, (), None)
             raise
         except BaseException:
@@ -394,20 +441,20 @@ class Stream:
         return 0
 
     def is_reading(self):
-        """Whether the protocol is told of what arrives."""
+        """Whether the protocol gets what arrives."""
         return not self.closing and not self.paused
 
     def pause_reading(self):
-        """Stops telling the protocol of what arrives (``transport.pause_reading``)."""
+        """The protocol gets no data until ``resume_reading`` (``transport.pause_reading``)."""
         if not self.closing and not self.paused:
             self.paused = True
 
     def resume_reading(self):
-        """Goes on after ``pause_reading``."""
+        """The protocol gets data again (``transport.resume_reading``)."""
         if self.closing or not self.paused:
             return
         self.paused = False
-        if self.held is not None or self.end_held or self.polling:
+        if self.held is not None or self.input == INPUT_END_HELD or self.polling:
             self.loop.schedule(self._resume, (), None)  # it enters the transport's context itself
         else:
             self.start_receive()
@@ -417,7 +464,7 @@ class Stream:
         waiter = self.empty_waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(ConnectionError("Connection is closed by peer"))
-        # Nothing will come any more: let the protocol, and what hangs on it, go without the garbage collector.
+        # Breaks the reference cycles, so that the protocol is freed without the garbage collector.
         self.protocol = None
         self.filter = None
         self.held = None
@@ -428,7 +475,7 @@ class Stream:
         if name == "socket":
             if self.fd < 0:
                 return None
-            value = self.loop._transport_socket(self._socket_object())
+            value = TransportSocket(self._socket_object())
         elif name == "peername" and self.peer is not None:
             value = decode(self.peer)
         elif name in ("sockname", "peername"):
@@ -445,9 +492,9 @@ class Stream:
         return value
 
     def note_peer(self):
-        """Asks who the other side is: nobody knows it any more when that has reset the connection.
+        """Asks for the peer's address while the kernel knows it: it does not once the connection was reset.
 
-        Of a direct descriptor it cannot be asked without making an ordinary one.
+        Of a direct descriptor the address cannot be asked for without making an ordinary one.
         """
         name: sockaddr_storage
         size: cython.uint = cython.sizeof(sockaddr_storage)
@@ -455,7 +502,7 @@ class Stream:
             return 0
         if getpeername(self.fd, cython.cast(cython.pointer(sockaddr), cython.address(name)), cython.address(size)):
             return 0
-        # For other families only the socket module knows Python's form.
+        # The addresses of other families are left to the socket module.
         if name.ss_family == AF_INET or name.ss_family == AF_INET6 or name.ss_family == AF_UNIX:
             self.peer = PyBytes_FromStringAndSize(
                 cython.cast(cython.p_char, cython.address(name)), min(size, cython.sizeof(sockaddr_storage))
@@ -463,14 +510,14 @@ class Stream:
         return 0
 
     def _socket_object(self):
-        """The socket that owns the descriptor, made when it is asked for first."""
+        """The socket that owns the descriptor, made when it is first asked for."""
         if self.file is None:
             self.file = self.loop._socket_of(self.descriptor(), self.server)
             self.loop.own(self.file.fileno(), self)
         return self.file
 
     def descriptor(self):
-        """An ordinary descriptor of the connection; of a direct one the kernel makes a second, ordinary one."""
+        """An ordinary descriptor of the connection. For a direct one the kernel makes one, besides the direct one."""
         op: Install
         sqe: sqe_p
         if not self.direct:
@@ -485,7 +532,7 @@ class Stream:
         sqe.flags = URING_SQE_FIXED_FILE
         try:
             self.loop.ring.exchange(0, 0)
-        except BaseException:  # a signal's handler: nobody takes the descriptor
+        except BaseException:  # a signal's handler has raised: nobody takes the descriptor
             op.abandoned = True
             raise
         self.loop.ring.reap_one(op)
@@ -502,7 +549,7 @@ def open_stream(loop, fd, direct, protocol, context, extra, server):
 
 
 def stream_of_socket(loop, sock, protocol, waiter, extra, server):
-    """A transport for a socket object, which it owns from now on. Its protocol is told at the next turn."""
+    """A transport for a socket object, which it owns from now on. connection_made() is called in the next turn."""
     stream: Stream = open_stream(loop, sock.fileno(), False, protocol, None, extra, server)
     stream.file = sock
     stream.loop.own(stream.fd, stream)
@@ -513,7 +560,7 @@ def stream_of_socket(loop, sock, protocol, waiter, extra, server):
 
 
 def stream_of_descriptor(loop, fd, direct, protocol, context, server):
-    """A transport for an accepted connection. Its protocol is told at the next turn."""
+    """A transport for an accepted connection. connection_made() is called in the next turn."""
     stream: Stream = open_stream(loop, fd, direct, protocol, context, None, server)
     stream.note_peer()
     return _begin(stream, None)

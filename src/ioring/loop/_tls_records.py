@@ -1,6 +1,6 @@
-"""Where TLS records end: so the cipher machine is asked only for what is there.
+"""Counts the TLS records that have arrived, so that SSLObject.read() is called only when one is whole.
 
-Asking it for more than that costs an exception, which costs more than decrypting a small record.
+Called in vain it raises an exception, which takes longer than to decrypt a small record.
 """
 
 import cython
@@ -9,14 +9,14 @@ from cython.cimports.libc.string import memcpy
 
 HEADER_SIZE = cython.declare(cython.int, 5)
 LENGTH_MAX = cython.declare(cython.Py_ssize_t, 16384 + 2048)
-"""What any version allows: 16 KiB and what encryption adds."""
+"""Longest record that any version of TLS allows, in bytes: 16 KiB, and what encryption adds."""
 
 
 class Records:
     """The records that were received and not read yet."""
 
     def add(self, data):
-        """Notes which are whole now."""
+        """Counts the records that these data complete."""
         begin: cython.p_char = PyBytes_AS_STRING(data)
         left: cython.Py_ssize_t = PyBytes_GET_SIZE(data)
         step: cython.Py_ssize_t
@@ -46,7 +46,7 @@ class Records:
         return 0
 
     def drop_one(self):
-        """One was read."""
+        """One record was read."""
         if self.whole > 0:
             self.whole -= 1
         if self.whole == 0:
@@ -54,7 +54,7 @@ class Records:
         return 0
 
     def drop_all(self):
-        """All that are whole were read."""
+        """All whole records were read."""
         self.whole = 0
         self.unread = self.fill + self.length - self.missing
         return 0

@@ -2,24 +2,29 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._flow_control cimport LOST_WRITES_MAX, FlowControl
 from ioring.loop.context_call cimport ioring_run_method
 
 
+# How far the input of a stream or a pipe is.
 cdef enum:
-    LOG_THRESHOLD = 5  # so many writes to a lost connection are dropped in silence
+    INPUT_NEW = 0       # connection_made() was not called yet
+    INPUT_OPEN = 1
+    INPUT_END_HELD = 2  # it has ended, and the protocol is told when it got what is held
+    INPUT_OVER = 3      # it has ended, and the protocol was told
 
 
-cdef class Filter(LoopOp):
+cdef class Filter:
     cdef int feed(self, bytes data) except -1
     cdef int end(self) except -1
 
 
-cdef class Transport(LoopOp):
-    # The descriptor, or the slot in the ring's file table; -1 when it was given up.
+cdef class Transport(FlowControl):
+    # The descriptor, or the slot in the ring's file table; -1 when it is closed.
     cdef int fd
     cdef bint direct
 
-    # Whatever object owns the descriptor: a socket, a pipe's file. None while nobody asked for one.
+    # The object that owns the descriptor: a socket, a pipe's file. None until somebody asks for one.
     cdef object file
     cdef dict extra
 
@@ -27,36 +32,24 @@ cdef class Transport(LoopOp):
     cdef object context
     cdef object server
 
-    # How often write() was called in vain, plus 1: nonzero once connection_lost() is on its way.
+    # 0 while the connection is there. 1 once connection_lost() is scheduled, and 1 more for each write since.
     cdef unsigned lost
-    cdef bint closing
-    cdef bint paused
-    cdef bint protocol_paused
+    cdef bint closing       # close() or abort() was called
     cdef bint disconnected  # connection_lost() was called
-    cdef bint cancelling  # the kernel is asked to end what is in flight
-
-    # Bytes that were written and not sent yet.
-    cdef size_t size
-    cdef size_t high
-    cdef size_t low
+    cdef bint paused        # pause_reading() was called
+    cdef bint cancelling    # the receive that is in flight is being cancelled
 
     cdef object __weakref__
 
     cdef int set_up(self, LoopCore loop, int fd, object protocol, object context, dict extra, object server) except -1
     cdef int tell_waiter(self, object waiter) except -1
-    cdef int detach(self, object server) except -1
     cdef int target(self, sqe_p sqe) noexcept
-    cdef object call(self, object name, object argument)
     cdef int failed(self, str message) except -1
     cdef int fatal(self, object exception, str message) except -1
     cdef int break_off(self, object exception) except -1
     cdef int schedule_lost(self, object exception) except -1
-    cdef int check_high(self) except -1
-    cdef int pause_protocol(self) except -1
-    cdef int check_low(self) except -1
     cdef int submit_now(self) except -1
     cdef int stop_receiving(self) except -1
-    cdef int drop_output(self) except -1
     cdef int release_descriptor(self) except -1
     cdef int free_slot(self, int slot) except -1
     cdef object load_extra(self, str name)

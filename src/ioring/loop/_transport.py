@@ -1,7 +1,7 @@
-"""What every transport has: a protocol, flow control, extra information, and an end.
+"""What every transport on a descriptor has: a protocol, extra information, and the way it is closed.
 
 A transport is itself the operation that receives. While that is in flight the ring holds it, so it lives as long as
-something can still arrive. Its descriptor is closed once: after connection_lost(), or when the transport is dropped.
+something can still arrive. Its descriptor is closed once: after connection_lost(), or by the garbage collector.
 """
 
 import sys
@@ -13,77 +13,61 @@ from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.loop._handles import reraise
 from cython.cimports.posix.unistd import close
 
-HIGH_WATER = cython.declare(cython.size_t, 65536)
-"""asyncio's default: a protocol is paused when more than so many bytes wait to be sent."""
+from ioring.loop.asyncio_private import attach, detach
 
-LOST_WRITES_MAX = cython.declare(cython.uint, 5)
-"""So many writes to a lost connection are dropped in silence, as asyncio does."""
+HIGH_LIMIT = cython.declare(cython.size_t, 65536)
+"""asyncio's default for the write buffer, in bytes."""
 
 
 class Filter:
-    """A protocol in compiled code, such as TLS: told of what arrives directly, and outside the transport's context.
+    """A compiled protocol, such as TLS. A Stream calls it directly, and outside the transport's context.
 
-    It answers for its exceptions itself.
+    It handles the exceptions of the application's protocol itself.
     """
 
     def feed(self, data):
-        """Bytes have come: what data_received() is to others."""
+        """data_received() of other protocols."""
         raise NotImplementedError
 
     def end(self):
-        """The other side sends no more: eof_received(). Whether the transport stays open."""
+        """eof_received() of other protocols: returns whether the transport stays open."""
         raise NotImplementedError
 
 
-class Transport:
+class Transport(FlowControl):
     """The part that is common to streams, datagrams and pipes."""
 
     def __cinit__(self):
         self.fd = -1
-        self.high = HIGH_WATER
-        self.low = HIGH_WATER // 4
+        self.limit(HIGH_LIMIT)
 
     def __init__(self):
         raise TypeError("a transport comes from a loop: create_connection(), create_server(), connect_read_pipe(), ...")
 
     def set_up(self, loop, fd, protocol, context, extra, server):
-        """The transport has a descriptor of its own from now on."""
+        """Gives the transport its descriptor, and the rest of what it needs."""
         self.loop = loop
         self.context = PyContext_CopyCurrent() if context is None else context
         self.extra = extra
         self.server = server
         self.set_protocol(protocol)
         if server is not None:
-            if loop._server_has_clients:
-                server._attach(self)
-            else:
-                server._attach()
-        self.fd = fd  # the caller's until nothing can fail any more
+            attach(server, self)
+        self.fd = fd  # last: until nothing can fail any more, the caller closes it
         return 0
 
     def tell_waiter(self, waiter):
-        """Whoever waits for the transport to be open may go on, after what is scheduled so far."""
+        """Sets the result of the future that waits for the transport, after what is scheduled so far."""
         if waiter is not None:
-            self.loop.schedule(_open, (waiter,), self.context)
-        return 0
-
-    def detach(self, server):
-        if self.loop._server_has_clients:
-            server._detach(self)
-        else:
-            server._detach()
+            self.loop.schedule(_set_result, (waiter,), self.context)
         return 0
 
     def target(self, sqe):
-        """Makes a request one for this descriptor."""
+        """Directs a request to this descriptor."""
         sqe.fd = self.fd
         if self.direct:
             sqe.flags |= URING_SQE_FIXED_FILE
         return 0
-
-    @property
-    def __class__(self):
-        return self.loop._classes[type(self).__name__]
 
     # The protocol.
 
@@ -96,7 +80,6 @@ class Transport:
         return self.protocol
 
     def call(self, name, argument):
-        """protocol.name(argument), or protocol.name() when that is None, in the transport's context."""
         result = ioring_run_method(self.context, self.protocol, name, argument)
         if result == cython.NULL:
             reraise()
@@ -105,14 +88,14 @@ class Transport:
         return value
 
     def failed(self, message):
-        """A method of the protocol raised, and the exception is the current one: the connection ends with it."""
+        """A method of the protocol has raised the current exception, which ends the connection."""
         exception = sys.exc_info()[1]
         if isinstance(exception, (SystemExit, KeyboardInterrupt)):
             raise exception
         return self.fatal(exception, f"Fatal error: protocol.{message} call failed.")
 
     def fatal(self, exception, message):
-        """Ends the connection because of an exception."""
+        """Breaks the connection off because of an exception."""
         try:
             if isinstance(exception, OSError):
                 self.loop._debug_failure(self, message, exception)
@@ -120,16 +103,16 @@ class Transport:
                 self.loop.call_exception_handler(
                     {"message": message, "exception": exception, "transport": self, "protocol": self.protocol}
                 )
-        finally:  # also when the handler ends the loop
+        finally:  # also when the handler raises SystemExit or KeyboardInterrupt
             self.break_off(exception)
         return 0
 
     # Extra information.
 
     def get_extra_info(self, name, default=None):
-        """What is known of the connection (``transport.get_extra_info``).
+        """Information about the connection (``transport.get_extra_info``).
 
-        Sockets: ``socket``, ``sockname``, ``peername``; pipes: ``pipe``. What costs a system call is found out when it
+        Sockets: ``socket``, ``sockname``, ``peername``; pipes: ``pipe``. What takes a system call is looked up when it
         is asked for the first time.
         """
         if self.extra is not None and name in self.extra:
@@ -138,7 +121,10 @@ class Transport:
         return default if value is None else value
 
     def load_extra(self, name):
-        return None
+        """Looks up what get_extra_info() was not asked for yet; heirs know how. None if there is no such thing."""
+        return
+
+    # Private attributes of asyncio's transports that programs look at all the same.
 
     @property
     def _extra(self):
@@ -162,100 +148,21 @@ class Transport:
     def _closing(self):
         return self.closing
 
-    # Flow control.
-
-    def get_write_buffer_size(self):
-        """Bytes that were written and that the kernel did not take yet."""
-        return self.size
-
-    def get_write_buffer_limits(self):
-        """The low and the high water mark, in bytes."""
-        return (self.low, self.high)
-
-    def set_write_buffer_limits(self, high=None, low=None):
-        """Sets the marks of ``pause_writing`` and ``resume_writing``, in bytes.
-
-        Parameters:
-            high: more than this pauses the protocol; 65536, or four times ``low``, when it is not given.
-            low: so much or less lets it go on; a quarter of ``high`` when it is not given.
-
-        Raises:
-            ValueError: not high >= low >= 0.
-        """
-        if high is None:
-            high = 65536 if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.high = high
-        self.low = low
-        self.check_high()
-
-    def check_high(self):
-        if self.size <= self.high or self.protocol_paused:
-            return 0
-        return self.pause_protocol()
-
-    def pause_protocol(self):
-        self.protocol_paused = True
-        try:
-            self.protocol.pause_writing()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exception:
-            self.loop.call_exception_handler(
-                {
-                    "message": "protocol.pause_writing() failed",
-                    "exception": exception,
-                    "transport": self,
-                    "protocol": self.protocol,
-                }
-            )
-        return 0
-
-    def check_low(self):
-        if not self.protocol_paused or self.size > self.low:
-            return 0
-        self.protocol_paused = False
-        try:
-            self.call("resume_writing", None)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exception:
-            self.loop.call_exception_handler(
-                {
-                    "message": "protocol.resume_writing() failed",
-                    "exception": exception,
-                    "transport": self,
-                    "protocol": self.protocol,
-                }
-            )
-        return 0
-
-    @property
-    def _protocol_paused(self):
-        return self.protocol_paused
-
     def submit_now(self):
-        """While the loop does not run there is no turn that ends: what was written is sent at once."""
+        """While the loop does not run no turn will submit what was written: it is submitted here."""
         if self.loop._thread_id is None:
             self.loop._settle()
         return 0
 
-    # The end.
+    # Closing.
 
     def is_closing(self):
         """Whether the transport is closed or closing."""
         return self.closing
 
     def stop_receiving(self):
-        """Nothing more is wanted from the other side."""
+        """Cancels the receive that is in flight."""
         return self.loop.cancel(self)
-
-    def drop_output(self):
-        """Forgets what was written and is not with the kernel yet, and cancels what is."""
-        return 0
 
     def close(self):
         """Closes the transport once everything written is sent (``transport.close``)."""
@@ -271,9 +178,11 @@ class Transport:
         self.break_off(None)
 
     def _force_close(self, exception):
+        """abort() with an exception for connection_lost(), by the name that asyncio has for it."""
         self.break_off(exception)
 
     def break_off(self, exception):
+        """Closes the transport at once; connection_lost() is called with the exception, or None."""
         if self.lost:
             return 0
         self.drop_output()
@@ -295,10 +204,10 @@ class Transport:
             self.release_descriptor()
             server, self.server = self.server, None
             if server is not None:
-                self.detach(server)
+                detach(server, self)
 
     def release_descriptor(self):
-        """Gives the descriptor back: to the file that owns it, or to the kernel."""
+        """Closes the descriptor, or the file object that owns it."""
         sqe: sqe_p
         fd: cython.int = self.fd
         file, self.file = self.file, None
@@ -319,7 +228,7 @@ class Transport:
         return self.loop.nudge()
 
     def free_slot(self, slot):
-        """Gives a direct descriptor back, once no request can mean it any more."""
+        """Closes a direct descriptor, once no request in flight can refer to it any more."""
         self.loop._free_slot(slot)
         return 0
 
@@ -332,11 +241,11 @@ class Transport:
             file.close()
         elif not self.direct:
             close(self.fd)
-        elif not self.loop._closed:  # maybe in another thread
+        elif not self.loop._closed:  # threadsafe: the garbage collector runs in any thread
             self.loop.call_soon_threadsafe(self.loop._free_slot, self.fd)
         self.fd = -1
         if self.server is not None:
-            self.detach(self.server)
+            detach(self.server, self)
             self.server = None
 
     def __repr__(self):
@@ -352,6 +261,6 @@ class Transport:
         return f"<{' '.join(parts)}>"
 
 
-def _open(waiter):
+def _set_result(waiter):
     if not waiter.cancelled():
         waiter.set_result(None)

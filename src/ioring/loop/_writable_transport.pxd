@@ -4,21 +4,19 @@ from ioring.ring.uring cimport *
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._flow_control cimport LOST_WRITES_MAX
 from ioring.loop._transport cimport *
-
-cdef extern from "<sys/socket.h>" nogil:
-    Py_ssize_t send(int fd, const void *buffer, size_t length, int flags)
 
 
 @cython.final
 cdef class Send(LoopOp):
     cdef Output stream
 
-    # What is being sent: one object, or a list of them, and how much of it is.
+    # What is being sent: bytes or a list of them; how much of it is sent; and how much the last request was to send.
     cdef object data
     cdef size_t sent
     cdef size_t length
-    cdef bint cut  # the last request sent less than it was to
+    cdef bint cut  # the last request sent less than that
     cdef msghdr_t header
     cdef iovec *parts
 
@@ -29,18 +27,19 @@ cdef class Send(LoopOp):
 @cython.final
 cdef class Shutdown(LoopOp):
     cdef Output stream
-    cdef int slot  # to be freed afterwards; -1: the stream has it still
+    cdef int slot  # to be freed afterwards; -1: the stream still uses it
 
 
 cdef class Output(Transport):
     cdef bint eof         # write_eof() was called
 
     cdef Send send
-    cdef Shutdown shutdown  # in flight
+    cdef Shutdown shutdown  # in flight, or None
 
     # Written and not being sent yet: None, bytes, or a list of them.
     cdef object pending
 
+    # While a file is being sent: the future that waits until everything written is sent.
     cdef object empty_waiter
 
     cdef bint takes_bytes(self) noexcept

@@ -1,14 +1,14 @@
-"""Output to stream sockets.
+"""How stream sockets send.
 
-Sending is one request at a time, with everything that was written since; two at once would mix their bytes. What is
-being sent belongs to the Send until its completion, whatever becomes of the transport.
+One request at a time is in flight, with everything that was written until then: two at once could mix their bytes. What
+is being sent belongs to the Send until its completion, whatever becomes of the transport.
 """
 
 import socket
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cython.cimports.ioring.loop._writable_transport import send
+from cython.cimports.ioring.loop.socket_api import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, SHUT_WR, send
 from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 from cython.cimports.libc.errno import EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE
 from cython.cimports.libc.stdlib import free, malloc
@@ -16,28 +16,23 @@ from cython.cimports.libc.string import memset
 
 from ioring.ring.errors import os_error
 
-MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
-
-MSG_DONTWAIT = cython.declare(cython.int, 0x40)
-MSG_NOSIGNAL = cython.declare(cython.int, 0x4000)
-
 AT_ONCE_MIN = cython.declare(cython.size_t, 32768)
-"""So much is sent while it is in the cache, by a call of its own."""
+"""A write of this many bytes or more is sent by send(2) at once, while the data are in the processor's cache."""
 
 JOIN_MAX = cython.declare(cython.size_t, 4096)
-"""Several writes of so many bytes altogether are copied into one: cheaper than a list for the kernel."""
+"""Several writes of at most this many bytes together are joined: that is cheaper than an iovec for each."""
 
 SEND_MAX = cython.declare(cython.size_t, 1 << 20)
-"""So much goes into one request, so that a slow peer's progress shows in the size of the write buffer."""
+"""Most bytes in one request, so that the write buffer's size shows how far a slow peer has come."""
 
 PARTS_MAX = cython.declare(cython.int, 1024)
-"""The kernel's limit (IOV_MAX)."""
+"""Most parts in one request, the kernel's limit (IOV_MAX)."""
 
 RETRY_SECONDS = cython.declare(cython.double, 0.02)
-"""How long a send waits when the kernel had no memory for it."""
+"""How long a send waits before it is tried again, when the kernel had no memory for it."""
 
 
-class Send:
+class Send(LoopOp):
     """The one send of a stream that is in flight."""
 
     def start(self):
@@ -58,12 +53,12 @@ class Send:
             sqe.opcode = URING_OP_SENDMSG
             sqe.addr = cython.cast(cython.size_t, cython.address(self.header))
             sqe.len = 1
-        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        sqe.op_flags = MSG_NOSIGNAL | MSG_WAITALL
         self.stream.target(sqe)
         return 0
 
     def fill_parts(self, chunks):
-        """The next SEND_MAX bytes of a list, behind what is sent."""
+        """Describes the next SEND_MAX bytes of a list, after those that are sent."""
         chunk: bytes
         size: cython.size_t
         skip: cython.size_t = self.sent
@@ -98,11 +93,11 @@ class Send:
         free(self.parts)
 
 
-class Shutdown:
-    """The end of a direct descriptor's output: no system call reaches it.
+class Shutdown(LoopOp):
+    """shutdown(2) of a direct descriptor, which no system call can reach.
 
-    One of the kernel's workers does it, and looks the slot up only when it comes to it. So the slot is kept until then:
-    it would be another connection's output that ends.
+    One of the kernel's worker threads does it, and looks the slot up only then. So the slot is not freed before: the
+    connection that got it next would be shut down.
     """
 
     def complete(self, res, flags):
@@ -112,8 +107,8 @@ class Shutdown:
         return 0
 
 
-class Output:
-    """What a transport of a stream socket writes."""
+class Output(Transport):
+    """The sending half of a stream socket's transport."""
 
     def write(self, data):
         """Sends bytes; they are copied unless they are ``bytes`` (``transport.write``).
@@ -141,6 +136,7 @@ class Output:
         self.write_bytes(b"".join(list_of_data))
 
     def takes_bytes(self):
+        """Whether write_bytes() may be called, without the checks of write()."""
         return not self.eof and self.empty_waiter is None
 
     def write_bytes(self, data):
@@ -148,7 +144,7 @@ class Output:
         if size == 0:
             return 0
         if self.lost or self.closing:
-            if self.lost >= LOG_THRESHOLD:
+            if self.lost >= LOST_WRITES_MAX:
                 self.loop._warn("socket.send() raised exception.")
             if self.lost:
                 self.lost += 1
@@ -175,13 +171,13 @@ class Output:
         return self.submit_now()
 
     def try_send(self, data):
-        """Much is sent from the cache at once, as far as there is room; the rest by a request. How much was."""
+        """Sends at once what the socket has room for, and the rest by a request. Returns how much was sent."""
         it: Send
         done: cython.Py_ssize_t = send(
             self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL
         )
         if done <= 0:
-            return 0  # also for an error, which the request will meet
+            return 0  # after an error, too: the request will meet it again
         if done < PyBytes_GET_SIZE(data):
             self.size += PyBytes_GET_SIZE(data) - done
             it = cython.cast(Send, ioring_freelist_new())
@@ -221,8 +217,8 @@ class Output:
             return 0
         if res < 0:
             if res == -EPIPE and send.cut:
-                res = -ECONNRESET  # which the part before that was sent has taken for itself
-            if res == -ECANCELED:  # nobody asked for it: the thread that submitted it has ended
+                res = -ECONNRESET  # the request before was cut short by it, and a socket reports it only once
+            if res == -ECANCELED:  # not by us: the thread that submitted it has ended
                 return send.start()
             if res in (-ENOBUFS, -ENOMEM, -EAGAIN, -EINTR):
                 self.loop.call_later(RETRY_SECONDS, self._retry, send)
@@ -250,13 +246,13 @@ class Output:
         if self.protocol_paused:
             try:
                 self.check_low()
-            finally:  # also when the protocol ends the loop, which may run again
+            finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
                 self.send_on()
             return 0
         return self.send_on()
 
     def send_on(self):
-        """What was being sent is with the kernel."""
+        """The send has ended: sends what was written meanwhile, or does what waited for the end."""
         if self.pending is not None:
             if self.send is None and not self.lost:
                 self.start_send()
@@ -270,7 +266,7 @@ class Output:
             cython.cast(Send, send).start()
 
     def output_done(self):
-        """Everything written is with the kernel."""
+        """Everything written is sent: does what waits for that."""
         if self.size or self.send is not None:
             return 0
         if self.empty_waiter is not None and not self.empty_waiter.done():
@@ -310,7 +306,7 @@ class Output:
         sqe = self.loop.launch(op)
         self.shutdown = op
         sqe.opcode = URING_OP_SHUTDOWN
-        sqe.len = 1  # SHUT_WR
+        sqe.len = SHUT_WR
         return self.target(sqe)
 
     def free_slot(self, slot):

@@ -1,12 +1,12 @@
-/* bytes objects that are used again.
+/* A pool of bytes objects, for received data.
  *
- * A message of some KiB is a bytes object for a moment, at the top of the heap; glibc gives that memory back to the
- * kernel as soon as it is freed, and faults it in again for the next message, which costs more than the message. So the
- * last objects handed out are remembered: one that nobody else refers to any more is filled anew. To the program it is
- * as if malloc() had given out the same place again.
+ * A message of some KiB is a bytes object at the top of the heap, for a moment. When it is freed, glibc gives its memory
+ * back to the kernel, and gets it again, page fault by page fault, for the next message; that takes longer than to
+ * handle the message. So the pool keeps references to the last objects that it has returned, and uses one again when
+ * nothing else refers to it. For the program it is as if malloc() had returned the same memory again.
  */
-#ifndef IORING_POOL_H
-#define IORING_POOL_H
+#ifndef IORING_BYTES_POOL_H
+#define IORING_BYTES_POOL_H
 
 #include <Python.h>
 #include <string.h>
@@ -20,7 +20,7 @@ struct ioring_pool {
     PyObject *objects[IORING_POOL_MAX];
 };
 
-/* A bytes object with a copy of so many bytes; no more than the pool's objects have room for. */
+/* A bytes object with a copy of `size` bytes, which must not be more than the pool's capacity. */
 static inline PyObject *ioring_pool_bytes(struct ioring_pool *pool, const char *from, Py_ssize_t size)
 {
     PyObject *object;

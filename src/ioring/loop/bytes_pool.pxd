@@ -1,4 +1,4 @@
-# pool.h as Cython sees it.
+# bytes_pool.h as Cython sees it.
 
 cdef extern from "bytes_pool.h":
     struct ioring_pool:

@@ -3,8 +3,8 @@
  * In C because Cython wraps whatever has to be undone after an exception into saving and restoring the interpreter's
  * exception state, which costs as much as the call.
  */
-#ifndef IORING_RUN_H
-#define IORING_RUN_H
+#ifndef IORING_CONTEXT_CALL_H
+#define IORING_CONTEXT_CALL_H
 
 #include <Python.h>
 #include <time.h>

@@ -1,4 +1,4 @@
-# run.h as Cython sees it. The calls leave the exception pending that they tell of.
+# context_call.h as Cython sees it. A call that fails says so by its result, and leaves the exception pending.
 
 from cpython.object cimport PyObject
 

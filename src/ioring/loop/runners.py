@@ -2,12 +2,16 @@
 
 import asyncio
 import warnings
+from collections.abc import Coroutine
+from typing import Any, Literal, TypeVar
 
 from ioring.loop.event_loop import Loop
 from ioring.ring.errors import RingUnavailable
 
+_T = TypeVar("_T")
 
-def new_event_loop():
+
+def new_event_loop() -> Loop:
     """A new ``Loop``: for ``asyncio.run(main(), loop_factory=ioring.new_event_loop)`` (``asyncio.new_event_loop``).
 
     Raises:
@@ -16,7 +20,7 @@ def new_event_loop():
     return Loop()
 
 
-def run(main, *, debug=None, fallback=None):
+def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None, fallback: Literal["asyncio"] | None = None) -> _T:
     """Runs a coroutine on a new loop and closes the loop (``asyncio.run``).
 
     Parameters:
@@ -35,7 +39,7 @@ def run(main, *, debug=None, fallback=None):
     if fallback not in (None, "asyncio"):
         raise ValueError(f'fallback must be None or "asyncio", not {fallback!r}')
 
-    def factory():
+    def factory() -> asyncio.AbstractEventLoop:
         try:
             return new_event_loop()
         except RingUnavailable as error:
@@ -60,5 +64,5 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
     asyncio deprecates policies from Python 3.14 on; ``run`` and ``loop_factory`` do without.
     """
 
-    def _loop_factory(self):
+    def _loop_factory(self) -> Loop:
         return new_event_loop()

@@ -1,45 +1,44 @@
-"""Child processes: asyncio's subprocess transport over this loop's pipes, with the end seen by a pidfd."""
+"""Child processes: asyncio's subprocess transport over this loop's pipes. A pidfd tells when a child has ended."""
 
 import asyncio
-import asyncio.base_subprocess
 import contextlib
 import logging
 import os
-import subprocess
 import sys
-import warnings
+from typing import Any
+
+from ioring.loop._readiness import Watching
+from ioring.loop.asyncio_private import BaseEventLoop, SubprocessTransport, child_watcher
 
 logger = logging.getLogger("asyncio")
 
 
-class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
-    """One child. Its standard streams are pipes, so that it can open ``/dev/stdin`` and its like."""
+class Subprocesses(Watching, BaseEventLoop):
+    """A loop with child processes."""
 
-    def _start(self, args, shell, stdin, stdout, stderr, bufsize, **kwargs):
-        self._proc = subprocess.Popen(
-            args,
-            shell=shell,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            universal_newlines=False,
-            bufsize=bufsize,
-            **kwargs,
-        )
-
-
-class Children:
-    """A loop with children; `_children` has their pidfds by number."""
+    def __init__(self) -> None:
+        super().__init__()
+        self._pidfds: dict[int, int] = {}
+        """Of the children that run, by pid."""
 
     async def _make_subprocess_transport(
-        self, protocol, args, shell, stdin, stdout, stderr, bufsize, extra=None, **kwargs
-    ):
+        self,
+        protocol: asyncio.SubprocessProtocol,
+        args: Any,
+        shell: bool,
+        stdin: int | None,
+        stdout: int | None,
+        stderr: int | None,
+        bufsize: int,
+        extra: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> SubprocessTransport:
         waiter = self.create_future()
-        watcher = _child_watcher()
+        watcher = child_watcher()
         with contextlib.nullcontext() if watcher is None else watcher as entered:
-            if sys.version_info < (3, 12):  # asyncio went by what the with statement gave
+            if sys.version_info < (3, 12):  # where asyncio used what the with statement gave
                 watcher = entered
-            # Before there is a child that nobody would wait for.
+            # Before there is a child for which nobody would wait.
             if watcher is not None and not watcher.is_active():
                 raise RuntimeError("asyncio.get_child_watcher() is not activated, subprocess support is not installed.")
             transport = SubprocessTransport(
@@ -51,9 +50,9 @@ class Children:
                 else:
                     watcher.add_child_handler(transport.get_pid(), self._child_reported, transport)
             except BaseException:
-                await asyncio.wait([waiter])  # its pipes have transports by then, which close them
+                await asyncio.wait([waiter])  # then its pipes have transports, which close them
                 transport.close()
-                await transport._wait()
+                await transport.wait()
                 raise
         try:
             await waiter
@@ -61,55 +60,42 @@ class Children:
             raise
         except BaseException:
             transport.close()
-            await transport._wait()
+            await transport.wait()
             raise
         return transport
 
-    def _child_reported(self, pid, returncode, transport):
-        self.call_soon_threadsafe(transport._process_exited, returncode)
+    def _child_reported(self, pid: int, returncode: int, transport: SubprocessTransport) -> None:
+        """A child watcher of the program's has seen a child end."""
+        self.call_soon_threadsafe(transport.exited, returncode)
 
-    def _watch_child(self, transport):
+    def _watch_child(self, transport: SubprocessTransport) -> None:
         pid = transport.get_pid()
+        assert pid is not None  # it has just been started
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:  # somebody else has waited for it
-            self.call_soon(transport._process_exited, _exit_code(pid))
+            self.call_soon(transport.exited, _exit_code(pid))
             return
-        except OSError:  # no more descriptors: nobody would learn of its end
+        except OSError:  # no more descriptors: nothing would tell when it ends
             transport.kill()
-            transport._process_exited(_exit_code(pid))
+            transport.exited(_exit_code(pid))
             raise
-        self._children[pid] = pidfd
+        self._pidfds[pid] = pidfd
         self._add_reader(pidfd, self._child_ended, pid, transport)
 
-    def _child_ended(self, pid, transport):
-        pidfd = self._children.pop(pid)
+    def _child_ended(self, pid: int, transport: SubprocessTransport) -> None:
+        pidfd = self._pidfds.pop(pid)
         self._remove_reader(pidfd)
         os.close(pidfd)
-        transport._process_exited(_exit_code(pid))
+        transport.exited(_exit_code(pid))
 
-    def _forget_children(self):
-        """The loop is closed: whoever started the children waits for them."""
-        while self._children:
-            os.close(self._children.popitem()[1])
-
-
-def _child_watcher():
-    """The watcher that the program has set (Pythons before 3.14), unless asyncio itself would set it; or None.
-
-    One that reaps every child would take the end of ours from us.
-    """
-    watcher = None
-    if sys.version_info < (3, 14):
-        watcher = getattr(asyncio.get_event_loop_policy(), "_watcher", None)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            if isinstance(watcher, (asyncio.ThreadedChildWatcher, asyncio.PidfdChildWatcher)):
-                watcher = None
-    return watcher
+    def _close_pidfds(self) -> None:
+        """The loop is closed: whoever has started the children waits for them."""
+        while self._pidfds:
+            os.close(self._pidfds.popitem()[1])
 
 
-def _exit_code(pid):
+def _exit_code(pid: int) -> int:
     try:
         _, status = os.waitpid(pid, 0)
     except ChildProcessError:

@@ -1,0 +1,6 @@
+from typing import Any
+
+from ioring.loop._core import LoopCore
+
+def read_pipe(loop: LoopCore, file: Any, protocol: Any, waiter: Any, extra: dict[str, Any] | None) -> Any: ...
+def write_pipe(loop: LoopCore, file: Any, protocol: Any, waiter: Any, extra: dict[str, Any] | None) -> Any: ...

@@ -1,0 +1,16 @@
+cimport cython
+from ioring.ring.uring cimport *
+from ioring.ring._request cimport *
+from ioring.loop._core cimport LoopCore, LoopOp
+
+
+@cython.final
+cdef class EventfdRead(LoopOp):
+    cdef int fd
+    cdef uint64_t count
+
+
+@cython.final
+cdef class SignalNumbers(LoopOp):
+    cdef int fd
+    cdef unsigned char numbers[256]

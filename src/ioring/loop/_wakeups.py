@@ -1,0 +1,62 @@
+"""What ends the loop's wait besides I/O and timers: another thread's eventfd, and signals.
+
+Where the kernel can, other threads send the ring a message instead (``LoopCore.wake``), and nothing here is needed for
+them.
+"""
+
+import cython
+
+
+class EventfdRead(LoopOp):
+    """Reads from the eventfd that other threads write to, on kernels before 6.13.
+
+    Only since then can a thread without a ring send a ring a message.
+    """
+
+    def prepare(self):
+        sqe: sqe_p = self.loop.launch(self)
+        sqe.opcode = URING_OP_READ
+        sqe.fd = self.fd
+        sqe.addr = cython.cast(cython.size_t, cython.address(self.count))
+        sqe.len = 8
+        sqe.off = cython.cast(uint64_t, -1)
+        return 0
+
+    def complete(self, res, flags):
+        return self.loop.enqueue(self)  # also when it was cancelled because the thread that submitted it has ended
+
+
+class SignalNumbers(LoopOp):
+    """Receives the signal numbers that the interpreter writes to its wakeup descriptor.
+
+    So a signal ends a wait that is just beginning, too. The interpreter itself calls the handlers, after the wait.
+    """
+
+    def prepare(self):
+        sqe: sqe_p = self.loop.launch(self)
+        sqe.opcode = URING_OP_RECV
+        sqe.fd = self.fd
+        sqe.addr = cython.cast(cython.size_t, cython.address(self.numbers[0]))
+        sqe.len = cython.sizeof(self.numbers)
+        return 0
+
+    def complete(self, res, flags):
+        if res <= 0 and res != -ECANCELED:
+            return 0
+        return self.loop.enqueue(self)
+
+
+def watch_eventfd(loop, fd):
+    """The loop's wait ends when something is written to an eventfd, from now on."""
+    op: EventfdRead = EventfdRead.__new__(EventfdRead)
+    op.loop = loop
+    op.fd = fd
+    op.loop.enqueue(op)
+
+
+def watch_signals(loop, fd):
+    """The loop's wait ends when a signal's number is written to the other end of a socket, from now on."""
+    op: SignalNumbers = SignalNumbers.__new__(SignalNumbers)
+    op.loop = loop
+    op.fd = fd
+    op.loop.enqueue(op)

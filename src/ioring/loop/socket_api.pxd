@@ -1,0 +1,33 @@
+# socket_api.h as Cython sees it: the flags and the few system calls on sockets and polls that the loop's modules share.
+
+from ioring.ring._msghdr cimport msghdr as msghdr_t
+
+cdef extern from "socket_api.h" nogil:
+    const int AF_UNIX
+    const int AF_INET
+    const int AF_INET6
+
+    const int MSG_DONTWAIT
+    const int MSG_NOSIGNAL
+    const int MSG_WAITALL
+
+    const int SHUT_WR
+    const int SOCK_CLOEXEC
+    const int SOCK_NONBLOCK
+
+    const int POLLIN
+    const int POLLPRI
+    const int POLLOUT
+    const int POLLERR
+    const int POLLHUP
+    const int POLLRDHUP
+
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        unsigned short ss_family
+
+    Py_ssize_t recv(int fd, void *buffer, size_t length, int flags)
+    Py_ssize_t send(int fd, const void *buffer, size_t length, int flags)
+    Py_ssize_t sendmsg(int fd, const msghdr_t *message, int flags)
+    int getpeername(int fd, sockaddr *name, unsigned *size)
