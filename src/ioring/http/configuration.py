@@ -4,7 +4,6 @@ import dataclasses
 import math
 import os
 
-from ioring.http.env_file import load_environment
 from ioring.http.errors import ConfigurationError
 
 WORKERS_MAX = 1024
@@ -158,6 +157,8 @@ class Configuration:
         values = dict(given)
         file = values.get("env_file") or environment.get("IORING_ENV_FILE")
         if file:
+            from ioring.http.env_file import load_environment
+
             load_environment(file, environment)
         for field in dataclasses.fields(cls):
             name = f"IORING_{field.name.upper()}"
@@ -180,6 +181,8 @@ class Configuration:
             if name not in known:
                 raise ConfigurationError(f"{name}: there is no such option")
         if options.get("env_file"):
+            from ioring.http.env_file import load_environment
+
             load_environment(options["env_file"], os.environ)
         return cls(target=target, **options)
 

@@ -18,7 +18,6 @@ from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
-from ioring.http.prometheus import exposition, with_metrics
 from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
@@ -111,6 +110,8 @@ class Server:
             self._threads = Threads(subject, configuration.threads, loop, configuration.root_path, several)
             subject = self._threads.gateway.begin
         if configuration.metrics:
+            from ioring.http.prometheus import with_metrics  # few servers show them, and the library takes memory
+
             subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
         service = Service(subject, loop, asgi=asgi)
         if asgi:
@@ -161,6 +162,8 @@ class Server:
         self.statistics.publish(self.row, self.service)
 
     def _exposition(self):
+        from ioring.http.prometheus import exposition
+
         self.publish()
         return exposition(self.statistics)
 
