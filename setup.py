@@ -9,6 +9,7 @@ header of that name declares. Environment variables:
 """
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -107,6 +108,10 @@ class BuildExt(build_ext):
         for extension in self.extensions:
             extension.sources = sources[extension.name]
         self.parallel = self.parallel or os.cpu_count()
+        if self.editable_mode:
+            # setuptools would build in a temporary folder, and everything anew with the next change.
+            self.build_lib = str(BUILD / f"lib.{self.plat_name}-{sys.implementation.cache_tag}")
+            self.build_temp = str(BUILD / f"temp.{self.plat_name}-{sys.implementation.cache_tag}")
         super().run()
 
 

@@ -1,8 +1,5 @@
-# Shared by the scripts beside this file, which source it: finding Pythons, installing what is missing, keeping
-# virtual environments up to date. POSIX sh; everything it says goes to stderr.
-#
-# An environment is trusted only by its stamp, three lines written last:
-#   what the environment was made from, a hash of what was installed into it, the extras it has.
+# Shared by the scripts beside this file, which source it: finds a Python, installs what the system lacks, and keeps the
+# virtual environment up to date in which everything is built, run and tested. POSIX sh; what it says goes to stderr.
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 cd "$root"
@@ -13,7 +10,10 @@ die() {
     exit 1
 }
 
-# --- Pythons ---------------------------------------------------------------------------------------------------------
+# usage: the comment at the head of the script.
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0"; }
+
+# --- Python ----------------------------------------------------------------------------------------------------------
 
 # Prints "MINOR VERSION COMPLETE PATH" of a Python that can build ioring; COMPLETE says that it needs no more packages.
 describe_python() {
@@ -28,38 +28,17 @@ print("%d.%d" % version[:2], "%d.%d.%d-%s-%d" % version, "yes" if complete else 
 ' 2>/dev/null
 }
 
-# Describes every Python from 3.11 to 3.14 of this machine, one for each minor version.
-all_pythons() {
-    (
-        IFS=:
-        # shellcheck disable=SC2086
-        for bin in $PATH "$HOME"/.pyenv/versions/*/bin /usr/local/bin /usr/bin /opt/*/bin; do
-            for candidate in "$bin/python3.11" "$bin/python3.12" "$bin/python3.13" "$bin/python3.14"; do
-                [ -x "$candidate" ] && describe_python "$candidate" || :
-            done
-        done
-    ) | sort -s -k1,1V -k3,3r | awk '!seen[$1]++' | while read -r minor version complete path; do
-        case $complete,$path in
-        no,/usr/bin/*) can_install || { say "leaving out $path: it lacks headers or venv" && continue; } ;;
-        no,*) say "leaving out $path: it lacks headers or venv" && continue ;;
-        esac
-        echo "$minor $version $complete $path"
-    done
-}
-
-# Describes the Python to use when nothing else is said: $PYTHON, the python3 of PATH, or the newest there is.
+# Describes $PYTHON, the python3 of PATH, or the newest there is; installs one where there is none.
 default_python() {
     if [ -n "${PYTHON:-}" ]; then
         describe_python "$PYTHON" || die "PYTHON=$PYTHON is not a CPython 3.11 or later"
         return
     fi
-    describe_python python3 && return
-    newest=$(all_pythons | tail -n 1)
-    if [ -z "$newest" ]; then
-        install_packages python3
-        newest=$(describe_python /usr/bin/python3) || die "Python 3.11 or later is needed"
-    fi
-    echo "$newest"
+    for candidate in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do
+        describe_python "$candidate" && return
+    done
+    install_packages python3
+    describe_python /usr/bin/python3 || die "Python 3.11 or later is needed"
 }
 
 # --- what the system has to provide ----------------------------------------------------------------------------------
@@ -99,75 +78,48 @@ install_packages() {
     }
 }
 
-# compiles PYTHON SOURCE [FLAG...]: whether the compiler that built that Python makes a program of SOURCE.
+# compiles SOURCE [FLAG...]: whether the compiler that built Python makes a program of SOURCE.
 compiles() {
-    compiler=${CC:-$("$1" -IS -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}
-    source=$2
-    shift 2
+    compiler=${CC:-$("$python" -IS -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}
+    source=$1
+    shift
     # shellcheck disable=SC2086
     printf '%b' "$source" | $compiler "$@" -x c - -o /dev/null 2>/dev/null
 }
 
-# require_tools MINOR COMPLETE PATH EXTRA: installs what building for that Python needs.
-require_tools() {
+# What building needs, for the Python that $minor, $complete and $python describe.
+require_compiler() {
     packages=
-    compiles "$3" '#include <stdio.h>\n#include <linux/types.h>\nint main(void) { return 0; }' ||
-        packages="gcc libc6-dev"
-    if [ "$2" = no ]; then
-        case $3 in
-        /usr/bin/*) packages="$packages python$1-dev python$1-venv" ;;
-        *) die "$3 lacks its headers (Python.h) or its venv module; name another Python with PYTHON=..." ;;
+    compiles '#include <stdio.h>\n#include <linux/types.h>\nint main(void) { return 0; }' || packages="gcc libc6-dev"
+    if [ "$complete" = no ]; then
+        case $python in
+        /usr/bin/*) packages="$packages python$minor-dev python$minor-venv" ;;
+        *) die "$python lacks its headers (Python.h) or its venv module; name another Python with PYTHON=..." ;;
         esac
-    fi
-    if [ -n "${IORING_SANITIZE:-}" ] && [ -z "$packages" ]; then
-        compiles "$3" 'int main(void) { return 0; }' -fsanitize=address,undefined ||
-            die "the compiler has no sanitizers (libasan, libubsan); --no-sanitize does without them"
-    fi
-    # The tests compare with liburing. They can do without, so a machine where nothing can be installed still runs them.
-    if [ "$4" = test ] && ! compiles "$3" '#include <liburing.h>\nint main(void) { return 0; }'; then
-        if [ -n "$packages" ] || can_install; then
-            packages="$packages liburing-dev"
-        else
-            say "liburing-dev is not installed: the tests that compare with it will be skipped"
-        fi
     fi
     # shellcheck disable=SC2086
     [ -z "$packages" ] || install_packages $packages
-    [ "$4" != test ] || offer_programs
 }
 
-# Real programs are tried with real servers, and the HTTP server with real clients, where they can be had. The tests
-# start servers of their own.
-offer_programs() {
-    programs=
-    command -v curl >/dev/null || programs="curl"
-    command -v redis-server >/dev/null || programs="$programs redis-server"
-    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || programs="$programs postgresql"
-    # shellcheck disable=SC2086
-    [ -z "$programs" ] || offer $programs
-    # By itself, since Ubuntu has it only as a snap, and where it cannot be had the others still can.
-    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || offer chromium
-}
-
-# offer PACKAGE...: installs them, or says that it is done without.
-offer() {
-    if ! can_install || ! (install_packages "$@"); then
-        say "not installed: $*. The tests that need them will be skipped"
+# What the tests need: packages.txt says for which programs. Where nothing can be installed, those tests are skipped
+# whose programs are missing; everywhere else such a skip is an error.
+require_test_programs() {
+    missing=
+    for package in $(sed 's/#.*//' tests/packages.txt); do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+    done
+    if [ -n "$missing" ] && ! can_install; then
+        say "not installed:$missing. The tests that need them will be skipped"
+        return
     fi
+    # shellcheck disable=SC2086
+    [ -z "$missing" ] || install_packages $missing
+    export IORING_TEST_COMPLETE=1
 }
 
-# --- virtual environments --------------------------------------------------------------------------------------------
+# --- the environment -------------------------------------------------------------------------------------------------
 
-# A hash of all that decides what gets installed.
-source_hash() {
-    {
-        find src pyproject.toml setup.py \( -name __pycache__ -o -name '*.egg-info' \) -prune -o -type f \
-            -exec sha256sum {} + | LC_ALL=C sort
-        echo "${IORING_DEBUG:-} ${IORING_SANITIZE:-} ${CC:-} ${CFLAGS:-}"
-    } | sha256sum
-}
-
-# pip in the environment $venv; silent unless it fails.
+# pip in $venv; silent unless it fails.
 quiet_pip() {
     PIP_USER=0 "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@" >build/pip.log 2>&1 </dev/null || {
         cat build/pip.log >&2
@@ -175,60 +127,55 @@ quiet_pip() {
     }
 }
 
-install_ioring() {
-    "$venv/bin/python" -c '
-import tomllib
-print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
-' >build/requires.txt || return
-    quiet_pip install -q -r build/requires.txt || return
-    # Built here and not in pip's own throw-away environment, so that build/ saves the next build most of its work.
-    quiet_pip install -q --no-deps --no-build-isolation . || return
-    quiet_pip install -q --root-user-action=ignore "ioring[$(echo "$extras" | tr ' ' ,)]"
-}
-
-# ensure_venv VENV EXTRA "MINOR VERSION COMPLETE PATH": makes VENV have ioring as it is now, with EXTRA.
+# ensure_venv VENV EXTRA: sets venv, in which ioring is installed from src/ as it is now, with the packages of EXTRA.
+#
+# Its stamp is written last: which Python made it, and a hash of pyproject.toml with the extras that it has.
 ensure_venv() {
     venv=$root/$1 extra=$2
-    # shellcheck disable=SC2086
+    found=$(default_python) || exit
     read -r minor version complete python <<EOF
-$3
+$found
 EOF
-    # Two scripts started at once share build/ and the environment; the second waits.
+    require_compiler
+    [ "$extra" != test ] || require_test_programs
+    # Two scripts that start at once share the environment; the second waits.
     mkdir -p build
     exec 9>build/lock
-    command -v flock >/dev/null && flock 9
+    ! command -v flock >/dev/null || flock 9
 
-    made_now="$version $python $root" hash_now=$(source_hash)
     made='' hash='' extras=''
-    if [ -x "$venv/bin/python" ] && [ -f "$venv/ioring.stamp" ]; then
-        { read -r made && read -r hash && read -r extras; } <"$venv/ioring.stamp" || made=''
-    fi
-    [ "$made" = "$made_now" ] || hash='' extras=''
-    case " $extras " in
-    *" $extra "*) [ "$hash" != "$hash_now" ] || { exec 9>&- && return; } ;;
-    *) extras="${extras:+$extras }$extra" ;;
-    esac
-
-    require_tools "$minor" "$complete" "$python" "$extra"
-    say "building ioring for Python $minor in $1"
-    rm -f "$venv/ioring.stamp"
+    [ ! -f "$venv/ioring.stamp" ] || { read -r made && read -r hash && read -r extras; } <"$venv/ioring.stamp" || made=''
+    made_now="$version $python $root" hash_now=$(sha256sum <pyproject.toml)
     if [ "$made" != "$made_now" ]; then
+        say "making $1 with Python $minor"
         rm -rf "$venv"
         "$python" -m venv "$venv" >build/pip.log 2>&1 || {
             cat build/pip.log >&2
             die "could not make $1"
         }
+        hash='' extras=''
     fi
-    # A build that failed leaves a sound environment, so only the build is tried again. One that was interrupted leaves
-    # no stamp, and is made anew.
-    # The same for build/, where a half-written object file would pass for a new one.
-    [ ! -e build/unfinished ] || rm -rf build/cython-* build/release build/debug build/sanitize
-    : >build/unfinished
-    result=0
-    install_ioring || result=1 hash_now=failed
-    rm build/unfinished
-    printf '%s\n' "$made_now" "$hash_now" "$extras" >"$venv/ioring.stamp.new"
-    mv "$venv/ioring.stamp.new" "$venv/ioring.stamp"
+    case " $extras " in
+    *" $extra "*) ;;
+    *) hash='' extras="${extras:+$extras }$extra" ;;
+    esac
+    if [ "$hash" != "$hash_now" ]; then
+        say "installing what ioring[$extra] needs"
+        rm -f "$venv/ioring.stamp"
+        quiet_pip install -q $("$venv/bin/python" -c '
+import tomllib
+print(*(name.replace(" ", "") for name in tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"]))
+') || die "could not install what building needs"
+        say "building ioring for Python $minor in $1"
+        quiet_pip install -q --no-build-isolation --root-user-action=ignore \
+            -e ".[$(echo "$extras" | tr ' ' ,)]" || die "could not build ioring in $1"
+        printf '%s\n' "$made_now" "$hash_now" "$extras" >"$venv/ioring.stamp"
+    else
+        # Compiles only what has changed.
+        "$venv/bin/python" setup.py -q build_ext --inplace >build/compile.log 2>&1 || {
+            cat build/compile.log >&2
+            die "could not build ioring in $1"
+        }
+    fi
     exec 9>&-
-    [ $result = 0 ] || die "could not build ioring in $1"
 }

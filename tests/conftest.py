@@ -14,7 +14,10 @@ import time
 import hypothesis
 import pytest
 
+import needed
 from ioring.loop import kernel_bugs as quirks
+
+pytest_plugins = ["reruns"]
 
 # Closing a ring ends work in the kernel that lets go of files a little later, and a thread ends after its last word.
 RELEASE_TIMEOUT_S = 2.0
@@ -30,6 +33,9 @@ OLD_KERNEL = os.environ.get("OLD_KERNEL")
 
 if OLD_KERNEL == "6.12":  # that has a fault which nothing here can stand in for
     quirks._found = lambda: True
+
+COMPLETE = os.environ.get("IORING_TEST_COMPLETE") == "1"
+"""The programs that tests need were installed: none is skipped because one of them is missing."""
 
 LACKS = "the kernel"
 """How the reason begins when a test is skipped because of the kernel: see rings.needs."""
@@ -69,6 +75,9 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item):
     """The loop has a way for every kernel that ioring supports, so none of its own tests depends on one."""
     report = yield
+    if report.skipped and COMPLETE and needed.MISSING in str(report.longrepr[2]):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where everything should be installed: {report.longrepr[2]}"
     if report.skipped and item.path.parent == LOOP and LACKS in str(report.longrepr[2]):
         report.outcome = "failed"
         report.longrepr = f"skipped, which no test of the loop may be because of the kernel: {report.longrepr[2]}"
@@ -87,11 +96,16 @@ def skip_reasons(reporter):
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    lacking = sum(count for reason, count in skip_reasons(reporter).items() if reason.startswith(LACKS))
+    if reporter is None:
+        return  # of several processes, the one that prints has the reports of all
+    reasons = skip_reasons(reporter)
+    # Another process may have collected them: what was reported is counted.
+    count = sum(len(reports) for kind, reports in reporter.stats.items() if kind in ("passed", "skipped", "failed"))
+    lacking = sum(count for reason, count in reasons.items() if reason.startswith(LACKS))
     # A part of the tests may be about nothing else.
-    whole = session.config.args_source == pytest.Config.ArgsSource.TESTPATHS and session.testscollected > 1000
-    if whole and lacking > LACKING_SHARE_MAX * session.testscollected:
-        reporter.write_line(f"\n{lacking} of {session.testscollected} tests are skipped because of the kernel")
+    whole = session.config.args_source == pytest.Config.ArgsSource.TESTPATHS and count > 1000
+    if whole and lacking > LACKING_SHARE_MAX * count:
+        reporter.write_line(f"\n{lacking} of {count} tests are skipped because of the kernel")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import ioring
+import needed
 from ioring.http.configuration import Configuration, ConfigurationError
 from ioring.http.env_file import load_environment, variables
 from ioring.http.forwarded import Proxies
@@ -298,12 +298,11 @@ EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 @pytest.fixture
 def certificates(tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
+    program = needed.program("openssl")
 
     def openssl(*arguments):
         done = subprocess.run(
-            ["openssl", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
+            [program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

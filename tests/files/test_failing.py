@@ -13,6 +13,7 @@ import sys
 
 import pytest
 
+import needed
 from engines import ENGINES, mounted, run_here, uncached
 from ioring.files import contents as whole
 from ioring.files import opening as files
@@ -35,7 +36,8 @@ def disk(tmp_path):
         os.truncate(image, 16 << 20)
         try:
             # A journal that cannot be written would make the whole file system read-only.
-            subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", image], check=True, capture_output=True)
+            command = [needed.program("mkfs.ext4"), "-q", "-O", "^has_journal", image]
+            subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"no file system to be had: {error}")
         with mounted("ext4", folder, "-o", "loop,errors=continue", source=image):

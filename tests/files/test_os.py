@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ioring
+import needed
 from engines import ENGINES, mounted, result_of, result_of_async, run_beside, run_here, snapshot
 from rings import WAIT_S, as_root, python
 from running import until
@@ -347,7 +348,7 @@ def test_names_that_are_not_cached(run, tmp_path):
     image.write_bytes(b"")
     os.truncate(image, 8 << 20)
     try:
-        subprocess.run(["mkfs.ext4", "-q", image], check=True, capture_output=True)
+        subprocess.run([needed.program("mkfs.ext4"), "-q", image], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no file system to be had: {error}")
     with mounted("ext4", folder, "-o", "loop", source=image):

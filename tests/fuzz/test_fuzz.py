@@ -1,5 +1,5 @@
-"""A minute of made-up bytes for the HTTP server: requests (fuzz_http.py), frames of WebSockets (fuzz_websocket.py), and
-what is asked of folders (fuzz_static.py).
+"""Half a minute of made-up bytes for the HTTP server: requests (fuzz_http.py), frames of WebSockets
+(fuzz_websocket.py), and what is asked of folders (fuzz_static.py).
 
 IORING_FUZZ_SECONDS says for how long otherwise.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = int(os.environ.get("IORING_FUZZ_SECONDS", "60"))
+SECONDS = int(os.environ.get("IORING_FUZZ_SECONDS", "30"))
 SECONDS_LONG = int(os.environ.get("IORING_FUZZ_SECONDS", "1200"))
 PROGRAMS = {
     "fuzz_http.py": 4096,

@@ -7,12 +7,12 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import needed
 from serving import without_preloaded
 
 WAIT_S = 60
@@ -38,8 +38,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """Puts the pipes where Chromium looks for them."""
 
 
-def program():
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+PROGRAMS = ("chromium", "chromium-browser")
 
 
 class Browser:
@@ -52,7 +51,7 @@ class Browser:
         self._number = 0
         starter = [sys.executable, "-c", STARTER, str(commands), str(answers)]
         self.process = subprocess.Popen(
-            [*starter, program(), *OPTIONS, f"--user-data-dir={folder}", "about:blank"],
+            [*starter, needed.program(*PROGRAMS), *OPTIONS, f"--user-data-dir={folder}", "about:blank"],
             pass_fds=(commands, answers),
             env=without_preloaded(),
             stdout=subprocess.DEVNULL,

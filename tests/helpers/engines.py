@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import ioring
+import needed
 from ioring.files import engine
 from rings import WAIT_S, wait_until
 
@@ -57,7 +58,9 @@ def mounted(kind, where, *options, source="none"):
     """Mounts something, for root; skips the test where that is not allowed."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount")
-    done = subprocess.run(["mount", "-t", kind, *options, source, where], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [needed.program("mount"), "-t", kind, *options, source, where], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"cannot mount: {done.stderr.strip()}")
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import ioring.ring._sqe
+import needed
 
 URING_H = Path(ioring.ring._sqe.__file__).with_name("uring.h")
 INCLUDES = """
@@ -48,9 +49,9 @@ def _run(arguments, source):
 def need():
     """Skips where there is no liburing to compare with."""
     if shutil.which(_compiler()[0]) is None:
-        pytest.skip("no C compiler")
+        pytest.skip(needed.reason("cc"))
     if not declarations():
-        pytest.skip("no liburing installed")
+        pytest.skip(needed.reason("liburing.h"))
 
 
 @functools.cache

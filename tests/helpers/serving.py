@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,8 +11,7 @@ import textwrap
 import threading
 import time
 
-import pytest
-
+import needed
 from rings import REFUSED
 
 WAIT_S = 20
@@ -205,9 +203,7 @@ class Load:
 
 def curl(folder, *arguments):
     """What curl prints. It does without what is preloaded for the tests: under the sanitizers it would hang."""
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-    command = ["curl", "-s", *arguments]
+    command = [needed.program("curl"), "-s", *arguments]
     environment = without_preloaded()
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=WAIT_S, check=True

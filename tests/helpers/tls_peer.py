@@ -6,6 +6,8 @@ import socket
 import ssl
 import subprocess
 
+import needed
+
 
 class Certificates:
     """A certificate for localhost that signs itself, and contexts that use and trust it."""
@@ -13,11 +15,11 @@ class Certificates:
     def __init__(self, folder):
         self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
         request = (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost "
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost "
             "-addext subjectAltName=DNS:localhost,IP:127.0.0.1"
         )
         files = ("-keyout", str(self.key), "-out", str(self.certificate))
-        subprocess.run([*request.split(), *files], check=True, capture_output=True)
+        subprocess.run([needed.program("openssl"), *request.split(), *files], check=True, capture_output=True)
 
     def server(self, version=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -7,12 +7,13 @@ import zlib
 
 import pytest
 
-from browser import Browser, program
+from browser import PROGRAMS, Browser
+from needed import needs_program
 from serving import Serving
 from tls_peer import Certificates
 
 pytestmark = [
-    pytest.mark.skipif(program() is None, reason="chromium is not installed"),
+    needs_program(*PROGRAMS),
     pytest.mark.no_sanitizer,  # a browser's time-outs are its own
     pytest.mark.any_kernel,
     pytest.mark.any_python,

@@ -24,10 +24,11 @@ from curls import (
     start,
     version,
 )
+from needed import needs_program
 from serving import WAIT_S, without_preloaded
 from tls_peer import Certificates
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+pytestmark = needs_program("curl")
 
 
 @pytest.fixture(params=["ring", "asyncio"])

@@ -4,7 +4,6 @@ import email.parser
 import email.policy
 import os
 import re
-import shutil
 import time
 
 import pytest
@@ -25,9 +24,10 @@ from curls import (
     start,
     version,
 )
+from needed import needs_program
 from serving import WAIT_S
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+pytestmark = needs_program("curl")
 
 
 @pytest.fixture(scope="module", params=["ring", "asyncio"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import errno
 import os
 import re
 import resource
@@ -556,6 +557,22 @@ def test_sending_without_descriptors(served, folder, factory, pipelined):
         server.until(lambda: server.server.service.active == 0)
         assert len(os.listdir("/proc/self/fd")) <= before
     assert "Too many open files" in server.complaints[0][0]
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.EIO], ids=errno.errorcode.get
+)
+def test_network_that_fails_is_not_a_fault_of_the_file(folder, monkeypatch, number):
+    large_files(folder, 1, ("",))
+
+    def sendfile(*_):
+        raise OSError(number, os.strerror(number))
+
+    with Running(folder, ioring.Loop) as server, server.connect() as client:
+        monkeypatch.setattr(os, "sendfile", sendfile)
+        client.sendall(b"GET /large0 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"x" not in read_all(client).partition(b"\r\n\r\n")[2]
+    assert ["the file cannot be sent" in words for words, _ in server.complaints] == [True] * (number == errno.EIO)
 
 
 class Holding(concurrent.futures.ThreadPoolExecutor):

@@ -106,6 +106,82 @@ def test_client_that_resets_while_a_file_is_sent(serving, tmp_path, caplog, rece
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("piece", [0, 1])
+def test_client_that_goes_in_the_moment_when_a_piece_of_its_file_is_begun(serving, tmp_path, caplog, piece):
+    """The transport is closing, which the connection has not been told yet: it is not the application's fault."""
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        file.truncate(8_000_000)
+    opened, begun = [], []
+
+    def sends(environ, start_response):
+        opened.append(open(path, "rb"))  # noqa: SIM115
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](opened[-1])
+
+    with serving(sends) as server, caplog.at_level(logging.WARNING):
+        sendfile = server.loop.sendfile
+
+        async def late(transport, *more):
+            begun.append(transport)
+            if len(begun) > piece:
+                transport.abort()
+            return await sendfile(transport, *more)
+
+        server.loop.sendfile = late
+        with server.connect() as client:
+            client.sendall(GET)
+            read_all(client)
+        server.until(lambda: opened[0].closed and not server.server.service.connections)
+    assert len(begun) == piece + 1
+    assert server.complaints == []
+    assert caplog.records == []
+
+
+def test_client_that_is_gone_before_the_connection_is_told(serving, tmp_path, caplog):
+    """The thread says that it is done in between: the response is short, which is not the application's fault."""
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        file.truncate(8_000_000)
+    closed, delivered, transports = threading.Event(), [], []
+
+    def sends(environ, start_response):
+        file = open(path, "rb")  # noqa: SIM115
+        start_response("200 OK", [])
+        wrapper = environ["wsgi.file_wrapper"](file)
+        wrapper.close = lambda: (file.close(), closed.set())
+        return wrapper
+
+    with serving(sends) as server, caplog.at_level(logging.WARNING):
+        gateway = server.server._threads.gateway
+        start_file = gateway.start_file
+
+        def look():
+            """In each turn: between the end of the sending and connection_lost()."""
+            if transports and transports[0].is_closing():
+                delivered.append(closed.wait(WAIT_S))
+                gateway.deliver()
+            else:
+                server.loop.call_soon(look)
+
+        def started(call, *more):
+            look()
+            start_file(call, *more)
+
+        async def gone(transport, *more):
+            transports.append(transport)
+            raise ConnectionResetError
+
+        gateway.start_file, server.loop.sendfile = started, gone
+        with server.connect() as client:
+            client.sendall(GET)
+            read_all(client)
+        server.until(lambda: not server.server.service.connections)
+    assert delivered == [True]
+    assert server.complaints == []
+    assert caplog.records == []
+
+
 def test_client_that_is_gone_before_its_file_is_begun(serving, tmp_path, caplog):
     path = tmp_path / "file"
     path.write_bytes(bytes(100_000))

@@ -5,6 +5,7 @@ Many are shown by tests of what they are about; ELSEWHERE says where.
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 import gc
 import logging
@@ -17,6 +18,7 @@ import time
 import pytest
 
 import ioring
+from ioring.loop._core import FACTORY_TAKES_ALL
 from rings import WAIT_S
 from running import run, until
 
@@ -397,13 +399,43 @@ def test_factory_is_given_what_create_task_was_given(loop):
         assert given.pop() == {}
         loop.set_task_factory(old_factory)
         await loop.create_task(asyncio.sleep(0))
-        task = asyncio.create_task(asyncio.sleep(0)) if sys.version_info < (3, 13, 3) else None
+        task = asyncio.create_task(asyncio.sleep(0)) if not FACTORY_TAKES_ALL else None
         assert given.pop() == "old"
         if task is not None:
             await task
         loop.set_task_factory(None)
 
     run(loop, main())
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "n"}, {"name": None}, {"context": None}, {"name": "n", "context": True}], ids=str
+)
+def test_factory_is_given_what_it_is_given_by_asyncio(loop, options):
+    """It has changed with versions, small ones too: the name is given, or set by the loop afterwards."""
+    if options.get("context"):
+        options = options | {"context": contextvars.copy_context()}
+
+    def created(loop):
+        given = []
+
+        def factory(loop, coroutine, **options):
+            given.append(options)
+            return asyncio.Task(coroutine, loop=loop, context=options.get("context"))
+
+        async def main():
+            loop.set_task_factory(factory)
+            try:
+                task = loop.create_task(asyncio.sleep(0), **options)
+            finally:
+                loop.set_task_factory(None)
+            await task
+            return task.get_name() == options.get("name")
+
+        return loop.run_until_complete(main()), given
+
+    with contextlib.closing(asyncio.SelectorEventLoop()) as stock:
+        assert created(loop) == created(stock)
 
 
 @pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="since Python 3.12")

@@ -17,6 +17,7 @@ import time
 import pytest
 
 import ioring
+from needed import needs_program
 from rings import WAIT_S, as_root, python
 from running import descriptors_left, idle, in_flight, turns
 from soak_pattern import Pattern
@@ -602,6 +603,7 @@ async def check(loop, sender, here, there):
 
 
 @as_root
+@needs_program("ip")
 @pytest.mark.parametrize("mode", ["plain", "direct", "asyncio"])
 @pytest.mark.parametrize(("check", "limit"), [(WAITS, 1_000_000), (REFUSED, 6000)], ids=["waits", "refused"])
 def test_slow_network(mode, check, limit):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import needed
 from programs import children, loops
 
 TIMEOUT_S = 40  # shorter than pytest's, so that the coroutine that waits is seen
@@ -129,9 +130,7 @@ def folder_of(user):
 @pytest.fixture(scope="session")
 def redis_server():
     """A Redis of our own: its port and the path of its socket."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed")
+    program = needed.program("redis-server")
     with folder_of(None) as folder:
         port, path = children.free_port(), folder / "socket"
         arguments = [
@@ -155,9 +154,7 @@ def redis_server():
 def postgres(certificates):
     """A PostgreSQL of our own: its port, the folder of its socket, and the certificate's authority for TLS."""
     places = os.pathsep.join([os.environ["PATH"], *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)])
-    initdb, server = (shutil.which(name, path=places) for name in ("initdb", "postgres"))
-    if initdb is None or server is None:
-        pytest.skip("PostgreSQL is not installed")
+    initdb, server = (needed.program(name, path=places) for name in ("initdb", "postgres"))
     # It refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     identity = {"user": user, "group": "nogroup", "extra_groups": []} if user else {}

@@ -25,7 +25,7 @@ from ioring import CancelFlags, Direct, ForkedRing, MsgHdr, Op, Ring, RingClosed
 from rings import DEFER, descriptors, resizable, ring_mappings
 
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
-SECONDS = float(os.environ.get("IORING_MODEL_SECONDS", "7" if SANITIZED else "20"))
+SECONDS = float(os.environ.get("IORING_MODEL_SECONDS", "7" if SANITIZED else "10"))
 SECONDS_LONG = float(os.environ.get("IORING_MODEL_SECONDS", "300"))
 SEED = int(os.environ.get("IORING_MODEL_SEED", "0")) or random.SystemRandom().getrandbits(32)
 SLOTS = 8

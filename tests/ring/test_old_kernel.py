@@ -13,6 +13,7 @@ import sysconfig
 import pytest
 
 import ioring
+import needed
 from rings import needs, python
 
 VERSIONS = ["6.1", "6.7", "6.12"]
@@ -35,7 +36,7 @@ def library(tmp_path_factory):
             [compiler, "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-o", made, source], check=True
         )
     except FileNotFoundError:
-        pytest.skip(f"no compiler ({compiler})")
+        pytest.skip(needed.reason("cc"))
     return made
 
 

@@ -9,7 +9,7 @@ import ioring
 from soak import soak
 
 SANITIZED = bool(os.environ.get("IORING_SANITIZE"))
-SECONDS = float(os.environ.get("IORING_SOAK_SECONDS", "10" if SANITIZED else "30"))
+SECONDS = float(os.environ.get("IORING_SOAK_SECONDS", "10" if SANITIZED else "15"))
 MINUTES = float(os.environ.get("IORING_SOAK_MINUTES", "60"))
 
 modes = pytest.mark.parametrize("direct", [False, True], ids=["plain", "direct"])

@@ -5,6 +5,7 @@ the exchange tells it. What is received meanwhile goes its usual way.
 """
 
 import asyncio
+import errno
 import os
 import stat
 
@@ -15,6 +16,12 @@ SLICE = 1 << 20
 
 COPIED = 1 << 17
 """So much at a time is read where the kernel cannot send by itself: through TLS."""
+
+GONE = {
+    *(errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ETIMEDOUT),
+    *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN),
+}
+"""The client has gone, or the network between: not a fault of the file's."""
 
 
 class File:
@@ -115,10 +122,8 @@ class Sending:
                 continue
             except BlockingIOError:
                 return self.wait()
-            except ConnectionError:
-                return self.fail(None)
             except OSError as error:
-                return self.fail(f"the file cannot be sent: {error.strerror}")
+                return self.fail(None if error.errno in GONE else f"the file cannot be sent: {error.strerror}")
             self.sent += done
             left -= done
             if over:
@@ -169,7 +174,7 @@ class Sending:
                     size -= len(data)
             return self.finish()
         except OSError as error:
-            return self.fail(f"the file cannot be sent: {error.strerror}")
+            return self.fail(None if error.errno in GONE else f"the file cannot be sent: {error.strerror}")
 
     async def write(self, data):
         connection = self.connection

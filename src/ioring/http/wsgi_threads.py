@@ -116,7 +116,8 @@ class Threads:
             while left:
                 transport = connection.transport
                 if transport is None or transport.is_closing():
-                    return  # the client has gone
+                    cut_off(exchange, connection)
+                    return
                 sent = await asyncio.wait_for(self._loop.sendfile(transport, file, offset, min(left, PIECE)), timeout)
                 if not sent:
                     break  # the file was cut off meanwhile
@@ -126,15 +127,29 @@ class Threads:
             if count:
                 exchange.write(b"")
         except ConnectionError:
-            connection.abandon()  # the client has gone, and nobody minds
+            cut_off(exchange, connection)  # the client has gone, and nobody minds
         except (OSError, RuntimeError, ValueError) as error:
-            if exchange.connection is not None:
+            transport = connection.transport
+            if transport is None or transport.is_closing():
+                cut_off(exchange, connection)
+            elif exchange.connection is not None:
                 exchange.service.trouble(
                     exchange, f"a file cannot be sent: {error or 'the client takes nothing'}", None
                 )
                 exchange.refuse(500)
         finally:
             call.file_sent()
+
+
+def cut_off(exchange, connection):
+    """Ends a response whose client has gone.
+
+    The connection is told of that a little later. Until then the thread may say that its part is done, which must not
+    count as a response that is too short.
+    """
+    if exchange.connection is not None:
+        exchange.refuse(500)
+    connection.abandon()
 
 
 class Body(io.RawIOBase):

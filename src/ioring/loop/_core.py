@@ -28,8 +28,8 @@ from ioring.ring.errors import os_error
 Task = cython.declare(object, asyncio.Task)
 Future = cython.declare(object, asyncio.Future)
 
-FACTORY_TAKES_ALL = sys.version_info >= (3, 13, 3)
-"""Since then a task factory is given everything; before, it did not know of names."""
+FACTORY_TAKES_ALL = sys.version_info >= (3, 14) or sys.version_info[:3] == (3, 13, 3)
+"""A task factory is given the name, and a context that is None, only there: Python 3.13.4 took that back for 3.13."""
 
 SMALL_MAX = cython.declare(cython.uint, 4096)
 MIDDLING_MAX = cython.declare(cython.Py_ssize_t, 16384)

@@ -1,0 +1,196 @@
+"""What is tried where. scripts/test and scripts/lint start this; ``nox --list`` in their environment lists it.
+
+The default Python is that of .venv, which the scripts keep up to date; the others, and the build with the sanitizers,
+get environments below build/.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+BUILD = ROOT / "build"
+
+nox.needs_version = ">=2025.2.9"
+nox.options.envdir = str(BUILD / "nox")
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = False
+
+# Most tests wait more than they compute.
+PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
+
+# A test that fails is run once more. Each such test is shown with its traceback and written to build/reruns.txt, and
+# more than a few fail the run: see tests/helpers/reruns.py.
+RERUNS = ["--reruns", "1"]
+
+# What depends on the Python: its asyncio, and what compiled modules ask of the interpreter.
+PYTHON_DEPENDENT = ["tests/ring", "tests/loop", "tests/suites/test_cpython.py"]
+
+# What depends on the kernel: operations, and the ways the loop has without them.
+KERNEL_DEPENDENT = ["tests/ring", "tests/loop"]
+KERNELS = ["6.1", "6.7", "6.12"]
+
+# What hands memory to the kernel, or parses in C.
+MEMORY = ["tests/ring", "tests/loop", "tests/files", "tests/http"]
+
+# Runs that repeat others look for less long at random.
+SHORT = {"IORING_SOAK_SECONDS": "10", "IORING_MODEL_SECONDS": "5", "IORING_FUZZ_SECONDS": "5"}
+
+
+def pytest(session, *arguments, python=sys.executable, env=None):
+    """Tests in parallel, in an environment that has what they need."""
+    results = [0, 5] if "-m" in arguments else [0]  # 5: every test that was asked for has the mark that is left out
+    command = [python, "-m", "pytest", "-q", *PARALLEL, *RERUNS, *arguments]
+    session.run(*command, env=env or {}, success_codes=results, external=True)
+
+
+def pythons():
+    """By minor version, each CPython from 3.11 on of this machine that can build ioring, the default one left out."""
+    folders = [*os.get_exec_path(), "/usr/local/bin", "/usr/bin", *glob.glob("/opt/*/bin")]
+    folders += glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin"))
+    ask = (
+        "import importlib.util, os, sys, sysconfig; "
+        "assert os.path.exists(sysconfig.get_path('include') + '/Python.h') and importlib.util.find_spec('ensurepip'); "
+        "assert not sysconfig.get_config_var('Py_GIL_DISABLED'); print(sys.version_info[1], sys._base_executable)"
+    )
+    found = {}
+    for minor in range(11, 16):
+        for folder in folders if minor != sys.version_info[1] else ():
+            path = shutil.which(f"python3.{minor}", path=folder)
+            if path is None:
+                continue
+            answer = subprocess.run([path, "-IS", "-c", ask], check=False, capture_output=True, text=True)
+            if answer.returncode == 0 and answer.stdout.startswith(f"{minor} "):
+                found[minor] = answer.stdout.split(maxsplit=1)[1].strip()
+                break
+    return found
+
+
+def environment(session, name, python, env=None):
+    """Makes an environment below build/ with ioring as it is now, and everything that the tests need."""
+    venv = BUILD / "nox" / name
+    interpreter = str(venv / "bin" / "python")
+    if not venv.exists():
+        session.run(python, "-m", "venv", str(venv), external=True)
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        requires = tomllib.load(file)["build-system"]["requires"]
+    pip = [interpreter, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q"]
+    session.run(*pip, *requires, external=True)
+    session.run(*pip, "--no-build-isolation", "--root-user-action=ignore", ".[test]", env=env, external=True)
+    return interpreter
+
+
+@nox.session(venv_backend="none")
+def lint(session):
+    """Style, types, and whether the stubs say what the modules are."""
+    python = [sys.executable, "-m"]
+    session.run(*python, "ruff", "check", "--quiet", ".", external=True)
+    session.run(*python, "ruff", "format", "--quiet", "--check", ".", external=True)
+    session.run(*python, "mypy", "--no-error-summary", "src/ioring", "examples", external=True)
+    stubtest = ["mypy.stubtest", "--concise", "--ignore-disjoint-bases", "--mypy-config-file", "pyproject.toml"]
+    allowed = ["--allowlist", "scripts/stubtest.allow", "--ignore-unused-allowlist"]
+    session.run(*python, *stubtest, *allowed, "ioring", external=True)
+
+
+@nox.session(venv_backend="none")
+def tests(session):
+    """All tests on the default Python."""
+    pytest(session, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def python(session):
+    """The tests on another Python: -- PATH [pytest's options]"""
+    path, *arguments = session.posargs
+    on_python(session, path, *arguments)
+
+
+def on_python(session, path, *arguments, env=None):
+    version = subprocess.run(
+        [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    interpreter = environment(session, f"python-{version}", path)
+    session.log(f"the tests on Python {version}")
+    pytest(session, "-m", "not any_python", *arguments, python=interpreter, env=env)
+
+
+@nox.session(venv_backend="none")
+def kernel(session):
+    """The tests as if the kernel were another: -- VERSION [pytest's options]"""
+    version, *arguments = session.posargs
+    on_kernel(session, version, *arguments)
+
+
+def on_kernel(session, version, *arguments, env=None):
+    library = BUILD / "old_kernel.so"
+    compiler = os.environ.get("CC", "cc")
+    session.run(compiler, "-shared", "-fPIC", "-O2", "-o", str(library), "tests/old_kernel.c", external=True)
+    session.log(f"the tests as if on kernel {version}")
+    env = {**(env or {}), "OLD_KERNEL": version, "LD_PRELOAD": str(library)}
+    pytest(session, "-m", "not any_kernel and not any_python", *arguments, env=env)
+
+
+@nox.session(venv_backend="none")
+def sanitizers(session):
+    """What touches memory, under the address and undefined-behaviour sanitizers: [-- pytest's options]"""
+    under_sanitizers(session, *(session.posargs or MEMORY))
+
+
+def under_sanitizers(session, *arguments):
+    interpreter = environment(session, "sanitizers", sys._base_executable, env={"IORING_SANITIZE": "1"})
+    compiler = os.environ.get("CC", "gcc")
+    asked = [compiler, "-print-file-name=libasan.so"]
+    env = {
+        **SHORT,
+        # The interpreter itself is not instrumented, so the run-time library has to be there before it.
+        "LD_PRELOAD": subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip(),
+        "PYTHONMALLOC": "malloc",  # lets the sanitizer see each object
+        # Leaks are not looked for, since CPython keeps much until the end.
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    }
+    pytest(session, "-m", "not no_sanitizer", "-o", "timeout=300", *arguments, python=interpreter, env=env)
+
+
+@nox.session(venv_backend="none")
+def ci(session):
+    """Everything whole on the oldest and the newest Python; elsewhere what differs there."""
+    several(session, PYTHON_DEPENDENT, KERNEL_DEPENDENT, MEMORY)
+
+
+@nox.session(venv_backend="none", name="all")
+def everything(session):
+    """Everything on every Python, every kernel, and under the sanitizers."""
+    several(session, [], [], ["--long"], "--long")
+
+
+def several(session, between, kernels, memory, *default):
+    """Goes on after a failure, and says all that failed at the end."""
+    others = pythons()
+    newest = max([sys.version_info[1], *others])
+    oldest = min([sys.version_info[1], *others])
+    parts = [("the tests", partial(pytest, session, *default))]
+    parts.append(("the sanitizers", partial(under_sanitizers, session, *memory)))
+    for minor, path in others.items():
+        chosen = [] if minor in (oldest, newest) else between
+        parts.append(
+            (f"Python 3.{minor}", lambda path=path, chosen=chosen: on_python(session, path, *chosen, env=SHORT))
+        )
+    if os.uname().machine == "x86_64":  # what stands in for a kernel is written for one architecture
+        for version in KERNELS:
+            parts.append((f"kernel {version}", partial(on_kernel, session, version, *kernels, env=SHORT)))
+    failed = []
+    for name, part in parts:
+        try:
+            part()
+        except nox.command.CommandFailed:
+            failed.append(name)
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
