@@ -14,7 +14,8 @@ import pytest
 
 import ioring
 from http_servers import WAIT_S, Running, hello, lifeless, read_all, read_response
-from ioring.http import Configuration, kept
+from ioring.http import Configuration
+from ioring.http import open_file_cache as kept
 from ioring.http._response_cache import Answer, Answers
 from ioring.http.sendfile import File, Sending
 from rings import RESET

@@ -1,7 +1,7 @@
 cimport cython
 from cpython.object cimport PyObject
 from ioring.loop._awaitable cimport exception_of
-from ioring.http._exchange cimport Exchange, queued, wake
+from ioring.http._exchange cimport Exchange, path_of, queued, wake
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
 
@@ -58,5 +58,4 @@ cdef class Ready(Step):
 
 
 cdef object advance(object it, int *finished)
-cdef bytes path_of(bytes target)
 cdef bytes bytes_of(object data)

@@ -79,8 +79,8 @@ class Sending:
         self.parts = [head, *self.parts] if not exchange.bodyless else [head]
         if not kernel_sends:
             self.task = self.loop.create_task(self.copy())
-        elif self.socket < 0:
-            pass  # the connection is gone, which the exchange is told in a moment
+        elif self.socket < 0 or transport.is_closing():
+            pass  # the client has gone, which the exchange is told in a moment
         elif transport.get_write_buffer_size():
             # Earlier responses are not with the kernel yet.
             transport.set_write_buffer_limits(high=0)
@@ -198,9 +198,12 @@ class Sending:
         exchange, connection = self.exchange, self.connection
         if exchange is None:
             return
-        if message is not None and exchange.service.trouble is not None:
+        if message is not None:
             exchange.service.trouble(exchange, message, None)
         self.end()
+        # The connection is told of its end a little later. What the application says until then does not count, so
+        # that it is not blamed for a response that is too short.
+        exchange.refuse(503)
         connection.abandon()
 
     def finish(self):
@@ -244,14 +247,22 @@ def send_path(exchange, path):
     file = File(descriptor, os.fstat(descriptor))
     if not stat.S_ISREG(file.status.st_mode):
         raise ValueError(f"{os.fsdecode(path)} is no ordinary file")
-    size = file.status.st_size
-    announced = exchange.announced()
-    if announced < 0:
-        exchange.add_header(b"content-length", b"%d" % size)
-    elif announced > size:
-        raise ValueError(f"{os.fsdecode(path)} has {size} bytes, fewer than the content-length {announced}")
-    else:
-        size = announced
+    size = length_of(exchange, file.status.st_size, os.fsdecode(path))
     future = asyncio.get_running_loop().create_future()
     Sending(exchange, file, [(0, size)], lambda: future.done() or future.set_result(None)).start()
     return future
+
+
+def length_of(exchange, size, name):
+    """How many bytes of a file are sent: the content-length that the response has, or all, and then it is added.
+
+    Raises:
+        ValueError: the content-length is larger than the file.
+    """
+    announced = exchange.announced()
+    if announced < 0:
+        exchange.add_header(b"content-length", b"%d" % size)
+        return size
+    if announced > size:
+        raise ValueError(f"{name} has {size} bytes, fewer than the content-length {announced}")
+    return announced

@@ -113,24 +113,12 @@ class Server:
             from ioring.http.prometheus import with_metrics  # few servers show them, and the library takes memory
 
             subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
-        service = Service(subject, loop, asgi=asgi)
-        if asgi:
-            service.upgrade = self._upgrade
-        service.mounts = mounts
-        service.send_file = send_path
-        service.access = self.accesses
+        service = ServerService(self, subject, loop, asgi, mounts, Proxies(configuration.forwarded_allow_ips))
         service.timed = configuration.log_format == "json" and self.accesses is not None
         self.log.loop = loop
-        proxies = Proxies(configuration.forwarded_allow_ips)
-        if proxies:
-            self.log.proxies = proxies
-            service.proxy = proxies.apply
-            service.trusts = proxies.trusts
         if configuration.limit_max_requests:
             service.requests_max = configuration.limit_max_requests
             service.requests_max += random.randint(0, configuration.limit_max_requests_jitter)
-            service.exhausted = self.exhausted
-        service.trouble = self._trouble
         service.root_path = configuration.root_path
         service.head_max = configuration.limit_head or sys.maxsize
         service.body_max = configuration.limit_body
@@ -143,12 +131,6 @@ class Server:
         service.date_header = configuration.date_header
         service.set_date()
         return service
-
-    def _upgrade(self, *request):
-        """A request for a WebSocket. What speaks with those is loaded for the first: most servers never need it."""
-        from ioring.http.websocket import WebSocket
-
-        WebSocket(*request, self.configuration)
 
     def _tick(self):
         service = self.service
@@ -305,19 +287,55 @@ class Server:
 
     # What is to be told.
 
-    def _trouble(self, who, message, exception):
-        """Something went wrong with a connection or an exchange."""
-        connection = getattr(who, "connection", who)
-        client = getattr(who if connection is None else connection, "client", None)
-        where = f"{client[0]}:{client[1]} " if client else ""
-        request = f"{who.method} {who.target.decode('latin-1')}: " if hasattr(who, "target") else ""
-        self._log(f"{where}{request}{message}", exception)
-
     def _log(self, message, exception):
         if exception is None:
             self.log.warning(message)
         else:
             self.log.error(message, exception)
+
+
+class ServerService(Service):
+    """What the connections of a Server need."""
+
+    def __init__(self, server, application, loop, asgi, mounts, proxies):
+        self._server = server
+        self._mounts = mounts
+        self._proxies = proxies
+        if proxies:
+            server.log.proxies = proxies
+        super().__init__(application, loop, asgi=asgi)
+        self.websockets = asgi
+
+    def access_log(self):
+        return self._server.accesses
+
+    def mount_finder(self):
+        return self._mounts
+
+    def forwarding(self):
+        return self._proxies.apply if self._proxies else None
+
+    def trusts(self, client):
+        return self._proxies.trusts(client)
+
+    def open_websocket(self, connection, exchange, rest):
+        # What speaks with WebSockets is loaded for the first of them: most servers never need it.
+        from ioring.http.websocket import WebSocket
+
+        WebSocket(connection, exchange, rest, self._server.configuration)
+
+    def send_file(self, exchange, path):
+        return send_path(exchange, path)
+
+    def exhausted(self):
+        self._server.exhausted()
+
+    def trouble(self, who, message, exception):
+        connection = getattr(who, "connection", who)
+        client = getattr(who if connection is None else connection, "client", None)
+        where = f"{client[0]}:{client[1]} " if client else ""
+        request = f"{who.method} {who.target.decode('latin-1')}: " if hasattr(who, "target") else ""
+        self._server._log(f"{where}{request}{message}", exception)
 
 
 def address_of_all(listener):

@@ -1,17 +1,17 @@
 """Files over HTTP: as a server's application, below a prefix beside another one, and as an ASGI application."""
 
 import asyncio
-import functools
 import http
 import os
 import urllib.parse
 
 from ioring.http._asgi import EXTENSIONS, AsgiExchange
-from ioring.http._response_cache import Answer, Answers, Mounts
+from ioring.http._mounts import Mounts
+from ioring.http._response_cache import Answer, Answers
 from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
 from ioring.http.errors import ConfigurationError
 from ioring.http.folder import Folder, Found, Page, Redirect
-from ioring.http.open_file_cache import given_up, kept_of
+from ioring.http.open_file_cache import given_up, kept_of, with_room
 from ioring.http.sendfile import Sending
 
 VALID_S = 1.0
@@ -61,6 +61,7 @@ class Files:
         self.answers = Answers(self.answer, COUNT_MAX, HELD_MAX)
         self._kept = None  # where those are known that are open
         self._root_checked = 0.0
+        self._tasks = set()
 
     def close(self):
         """Closes what is open."""
@@ -75,48 +76,60 @@ class Files:
     # Requests to our server.
 
     def answer(self, exchange, raw):
-        """Answers a request for which nothing is ready; ``raw`` is its path, as it came."""
+        """Answers a request whose Answer is not ready; ``raw`` is its path, as it was received."""
         path = raw
         if not path.startswith(b"/"):
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
         path = urllib.parse.unquote_to_bytes(path[len(self.prefix) :])
-        query = exchange.target[len(raw) :]
-        reply = functools.partial(self._reply_to, exchange, self.before + path, query)
+        loop = exchange.service.loop
+        key = self.prefix + spelled(path)
         try:
-            self.look_up(exchange.service.loop, exchange.method, self.prefix + spelled(path), path, reply)
+            if exchange.method not in ("GET", "HEAD"):
+                start(exchange, plain(405, [(b"allow", b"GET, HEAD")]))
+                return
+            try:
+                found, answer = self.find_cached(loop, key, path)
+            except BlockingIOError:
+                task = loop.create_task(self._answer_from_disk(exchange, raw, key, path))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return
+            start(exchange, self._reply(exchange, raw, path, found, answer))
         except Exception as error:
             self.failed(exchange, error)
 
-    def _reply_to(self, exchange, path, query, found, answer, error):
-        """Sends what was found."""
-        if exchange.finished:
-            return
+    async def _answer_from_disk(self, exchange, raw, key, path):
         try:
-            if error is not None:
-                raise error
-            reply = self.reply(exchange.method, exchange.headers, found, answer, path, query)
-            exchange.start(reply.status, reply.headers)
-            if reply.file is None or exchange.method == "HEAD":
-                exchange.write(b"" if exchange.method == "HEAD" else b"".join(reply.parts))
-            else:
-                Sending(exchange, reply.file, reply.parts).start()
+            found, answer = await self.find(exchange.service.loop, key, path)
+            if not exchange.finished:
+                start(exchange, self._reply(exchange, raw, path, found, answer))
         except Exception as error:
             self.failed(exchange, error)
+
+    def _reply(self, exchange, raw, path, found, answer):
+        query = exchange.target[len(raw) :]
+        return self.reply(exchange.method, exchange.headers, found, answer, self.before + path, query)
 
     def failed(self, exchange, error):
         """Answers that there is an error; a response that has begun is cut off."""
         if exchange.finished:
             return
-        if exchange.service.trouble is not None:
-            exchange.service.trouble(exchange, f"the file cannot be sent: {error}", told(error))
+        exchange.service.trouble(exchange, f"the file cannot be sent: {error}", told(error))
         exchange.refuse(503 if isinstance(error, OSError) else 500)
 
     # Finding.
 
-    def look_up(self, loop, method, key, path, then):
-        """Calls ``then`` with what is found, its Answer and an exception, at once if that needs no disk."""
-        if method not in ("GET", "HEAD"):
-            return then(None, None, None)
+    def find_cached(self, loop, key, path):
+        """What there is at a path, and its Answer or None, if that is known without waiting for a disk.
+
+        Parameters:
+            key: what the Answer is remembered by.
+            path: decoded, below the folder.
+
+        Raises:
+            BlockingIOError: `find` has to be called.
+            OSError: it cannot be found out.
+        """
         now = loop.time()
         if now > self._root_checked + VALID_S:
             self._root_checked = now
@@ -128,43 +141,30 @@ class Files:
             answer.used = True
             known = answer.found
             if now < answer.valid_until:
-                return then(known, answer, None)
-        return self._look_at(loop, key, path, known, then)
+                return known, answer
+        found = with_room(loop, self.look, known, path, True)
+        return found, self.remember(loop, key, found)
 
-    def _look_at(self, loop, key, path, known, then, again=True):
+    async def find(self, loop, key, path):
+        """The same in a thread, which may wait for a disk."""
+        answer = self.answers.get(key)
+        known = None if answer is None else answer.found
+        # The thread holds on to the result of its function for a while, but files are to be closed with the last
+        # reference to them: so they are put here.
+        results = []
+
+        def look():
+            results.append(self.look(known, path, False))
+
         try:
-            found = self.look(known, path, True)
-        except BlockingIOError:
-            # Not its result, to which the thread holds on for a while: files are closed with the last reference.
-            results = []
-            future = loop.run_in_executor(None, self._look_into, results, known, path)
-            future.add_done_callback(functools.partial(self._looked, loop, key, path, known, then, again, results))
-            return None
+            await loop.run_in_executor(None, look)
         except OSError as error:
-            if not again or not given_up(loop, error):
+            if not given_up(loop, error):
                 raise
-        else:
-            return then(found, self.remember(loop, key, found), None)
-        return self._look_at(loop, key, path, known, then, False)  # what was opened half is closed by now
-
-    def _look_into(self, results, known, path):
-        results.append(self.look(known, path, False))
-
-    def _looked(self, loop, key, path, known, then, again, results, future):
-        if future.cancelled():
-            return None
-        error = future.exception()
-        answer = found = None
-        try:
-            if error is None:
-                found = results.pop()
-                answer = self.remember(loop, key, found)
-            elif again and given_up(loop, error):
-                error.__traceback__ = None  # it holds what was opened half
-                return self._look_at(loop, key, path, known, then, False)
-        except Exception as raised:
-            error = raised
-        return then(found, answer, error)
+            error.__traceback__ = None  # it holds files that were opened before the one for which there was no room
+            await loop.run_in_executor(None, look)
+        found = results.pop()
+        return found, self.remember(loop, key, found)
 
     def look(self, known, path, cached):
         if known is not None and self.folder.unchanged(known, cached):
@@ -216,11 +216,9 @@ class Files:
 
         Parameters:
             headers: pairs of bytes, the names in lower case.
-            found: what ``look_up`` gave, and its answer.
+            found: what `find` returned, and its answer.
             path: all of the request's, decoded; and its query with the question mark, or nothing.
         """
-        if method not in ("GET", "HEAD"):
-            return plain(405, [(b"allow", b"GET, HEAD")])
         if found is None:
             return plain(404)
         if isinstance(found, Redirect):
@@ -238,6 +236,17 @@ class Files:
             if variant.answer is not None and answer is not None and answer.choices is not None:
                 self.answers.remember(answer, accepted, variant.answer)
         return reply_of(variant, method, headers)
+
+
+def start(exchange, reply, sent=None):
+    """Begins to send a reply; ``sent`` is called when all of it is on its way, or nobody receives it any more."""
+    exchange.start(reply.status, reply.headers)
+    if reply.file is not None and exchange.method != "HEAD":
+        Sending(exchange, reply.file, reply.parts, sent).start()
+        return
+    exchange.write(b"" if exchange.method == "HEAD" else b"".join(reply.parts))
+    if sent is not None:
+        sent()
 
 
 def spelled(path):
@@ -345,30 +354,33 @@ class StaticFiles:
         path = _bytes_of(path, scope.get("raw_path"))
         exchange = getattr(send, "__self__", None)
         if not isinstance(exchange, AsgiExchange):
-            return await _send(await self._reply(loop, scope, root, path), scope, send)
+            return await send_by_messages(await self._reply(loop, scope, root, path), scope, send)
         try:
             reply = await self._reply(loop, scope, root, path)
             if exchange.finished:
                 return None
-            exchange.start(reply.status, reply.headers)
-            if reply.file is None or scope["method"] == "HEAD":
-                exchange.write(b"" if scope["method"] == "HEAD" else b"".join(reply.parts))
+            if reply.file is None:
+                start(exchange, reply)
                 return None
-            over = loop.create_future()
-            Sending(exchange, reply.file, reply.parts, lambda: over.done() or over.set_result(None)).start()
+            sent = loop.create_future()
+            start(exchange, reply, lambda: sent.done() or sent.set_result(None))
         except OSError as error:
             return files.failed(exchange, error)
-        await over
+        await sent
         return None
 
     async def _reply(self, loop, scope, root, path):
-        future = loop.create_future()
-        self._files.look_up(loop, scope["method"], path, path, functools.partial(_tell, future))
-        found, answer = await future
+        files = self._files
+        if scope["method"] not in ("GET", "HEAD"):
+            return plain(405, [(b"allow", b"GET, HEAD")])
+        try:
+            found, answer = files.find_cached(loop, path, path)
+        except BlockingIOError:
+            found, answer = await files.find(loop, path, path)
         query = scope.get("query_string", b"")
         query = b"?" + query if query else b""
         whole = root.encode("utf-8", "surrogateescape") + path
-        return self._files.reply(scope["method"], scope["headers"], found, answer, whole, query)
+        return files.reply(scope["method"], scope["headers"], found, answer, whole, query)
 
     async def _live(self, receive, send):
         while True:
@@ -388,16 +400,7 @@ def _bytes_of(path, raw):
     return path.encode("utf-8", "surrogateescape")
 
 
-def _tell(future, found, answer, error):
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result((found, answer))
-
-
-async def _send(reply, scope, send):
+async def send_by_messages(reply, scope, send):
     """Sends a reply by messages."""
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     if scope["method"] == "HEAD":

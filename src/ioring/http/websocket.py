@@ -1,6 +1,6 @@
 """WebSockets (RFC 6455) of ASGI applications.
 
-A connection becomes one when its parser meets a request for it (``service.upgrade``): from then on the transport
+A connection becomes one when its parser meets a request for it (``Service.open_websocket``): from then on the transport
 belongs to a `WebSocket`, which stands in `service.connections` in the place of the connection until the transport is
 closed and the application has returned.
 
@@ -23,8 +23,8 @@ from websockets.http11 import Request
 from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 
-from ioring.http._asgi import ClientDisconnected
 from ioring.http._connection import GONE, state_of_peer
+from ioring.http.errors import ClientDisconnected
 
 HELD_MAX = 65536
 """When so many bytes of messages wait for the application, nothing more is received."""
@@ -478,8 +478,8 @@ class WebSocket(asyncio.Protocol):
         self.wake_sender()
         self.over(1006)
         exchange = self.exchange
-        if service.access is not None and not exchange.finished and exchange.status != 101:
-            service.access(exchange)  # it had no answer, or half of one
+        if service.log_access is not None and not exchange.finished and exchange.status != 101:
+            service.log_access(exchange)  # it had no answer, or half of one
         self.deadline = math.inf
         self.buffer = bytearray()
         self.parts = None
