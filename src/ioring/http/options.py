@@ -1,0 +1,59 @@
+"""The options of ``serve`` and ``Configuration``, as type checkers know them."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+
+
+class Options(TypedDict, total=False):
+    """What each of them means is said by ``Configuration``."""
+
+    interface: Literal["auto", "asgi", "wsgi"]
+    factory: bool
+    app_dir: str | PathLike[str]
+    root_path: str
+    lifespan: Literal["auto", "on", "off"]
+    threads: int
+    mount: Sequence[str] | Mapping[str, str | PathLike[str]]
+    listing: bool
+    hidden: bool
+    cache_max_age: int
+    host: str
+    port: int
+    uds: str | PathLike[str]
+    fd: int
+    backlog: int
+    workers: int
+    worker_timeout: float
+    reload: bool
+    reload_dir: Sequence[str]
+    reload_include: Sequence[str]
+    env_file: str | PathLike[str]
+    ssl_certfile: str | PathLike[str]
+    ssl_keyfile: str | PathLike[str]
+    ssl_keyfile_password: str
+    ssl_ca_certs: str | PathLike[str]
+    ssl_cert_reqs: Literal["none", "optional", "required"]
+    ssl_ciphers: str
+    forwarded_allow_ips: str | Sequence[str]
+    access_log: bool
+    log_format: Literal["plain", "json"]
+    log_level: Literal["info", "warning", "error"]
+    metrics: str
+    limit_max_requests: int
+    limit_max_requests_jitter: int
+    limit_concurrency: int
+    limit_head: int
+    limit_body: int
+    timeout_head: float
+    timeout_body: float
+    timeout_keep_alive: float
+    timeout_write: float
+    timeout_graceful_shutdown: float
+    ws_max_size: int
+    ws_ping_interval: float
+    ws_ping_timeout: float
+    ws_deflate: bool
+    server_header: bool
+    date_header: bool
+    fallback: Literal["", "asyncio"]
