@@ -3,9 +3,14 @@
 A file is known by the answer that has it, so it is closed by forgetting that answer, as soon as it is sent nowhere.
 """
 
+import asyncio
 import errno
 import resource
 import weakref
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from ioring.http._response_cache import Answers
 
 KEPT_MAX = 256
 SHARE = 4
@@ -15,7 +20,15 @@ were opened first are closed, and all of them when there are none left."""
 SWEEP_S = 2.0
 """Files that nobody asked for in this time are closed."""
 
-_of_loops = weakref.WeakKeyDictionary()
+Result = TypeVar("Result")
+
+_of_loops: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Kept]" = weakref.WeakKeyDictionary()
+
+
+class Holder(Protocol):
+    """What has answers with open files: ``Files``."""
+
+    answers: Answers
 
 
 class Kept:
@@ -25,13 +38,14 @@ class Kept:
         maximum: how many descriptors.
     """
 
-    def __init__(self, maximum):
+    def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self.count = 0
-        self._held = {}  # how many by (a weak reference to the Files, path), in the order in which they were opened
+        # How many by (a weak reference to the Files, path), in the order in which they were opened.
+        self._held: dict[tuple[weakref.ref[Holder], bytes], int] = {}
         self._sweeping = False
 
-    def put(self, loop, files, path, count):
+    def put(self, loop: asyncio.AbstractEventLoop, files: Holder, path: bytes, count: int) -> None:
         """The answer for a path has so many open files now."""
         owner = weakref.ref(files)
         self._take(owner, path)
@@ -44,13 +58,13 @@ class Kept:
             self._sweeping = True
             loop.call_later(SWEEP_S, self._sweep, loop)
 
-    def forget(self, files):
+    def forget(self, files: Holder) -> None:
         """Somebody has closed all of theirs."""
         for owner, path in list(self._held):
             if owner() is files:
                 self._take(owner, path)
 
-    def give_up(self):
+    def give_up(self) -> bool:
         """Closes all. Whether there were any."""
         if not self._held:
             return False
@@ -58,16 +72,16 @@ class Kept:
             self._close(owner, path)
         return True
 
-    def _take(self, owner, path):
+    def _take(self, owner: weakref.ref[Holder], path: bytes) -> None:
         self.count -= self._held.pop((owner, path), 0)
 
-    def _close(self, owner, path):
+    def _close(self, owner: weakref.ref[Holder], path: bytes) -> None:
         self._take(owner, path)
         files = owner()
         if files is not None:
             files.answers.drop(path)
 
-    def _sweep(self, loop):
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Closes files that nobody wants any more."""
         self._sweeping = False
         for owner, path in list(self._held):
@@ -82,7 +96,7 @@ class Kept:
             loop.call_later(SWEEP_S, self._sweep, loop)
 
 
-def kept_of(loop):
+def kept_of(loop: asyncio.AbstractEventLoop) -> Kept:
     """The ``Kept`` of a loop."""
     kept = _of_loops.get(loop)
     if kept is None:
@@ -91,17 +105,17 @@ def kept_of(loop):
     return kept
 
 
-def share_of_limit():
+def share_of_limit() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return KEPT_MAX if limit == resource.RLIM_INFINITY else min(KEPT_MAX, limit // SHARE)
 
 
-def given_up(loop, error):
+def given_up(loop: asyncio.AbstractEventLoop, error: BaseException) -> bool:
     """Whether descriptors have run out, and some were kept, which are closed now: what failed may be tried again."""
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and kept_of(loop).give_up()
 
 
-def with_room(loop, function, *arguments):
+def with_room(loop: asyncio.AbstractEventLoop, function: Callable[..., Result], *arguments: Any) -> Result:
     """Calls what needs a descriptor, and again when there was none and some could be closed."""
     try:
         return function(*arguments)

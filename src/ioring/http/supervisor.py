@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import NoReturn
 
@@ -225,7 +225,7 @@ class Supervisor:
         """Kills workers whose loop does not turn."""
         timeout = self.configuration.worker_timeout
         # This process was late, too, as when the machine was suspended: that is not the workers' fault.
-        paused = now - self.look_at > timeout / 2
+        paused = self.look_at is not None and now - self.look_at > timeout / 2
         self.look_at = now + beat_interval(timeout)
         for child in self.children.values():
             beat = self.statistics.beat_of(child.row)
@@ -302,7 +302,7 @@ class Supervisor:
             slot.replacement = child
         return child
 
-    def _be_child(self, blocked: set[signal.Signals], work: Callable[[], int | None]) -> NoReturn:
+    def _be_child(self, blocked: Collection[int], work: Callable[[], int | None]) -> NoReturn:
         """Never returns."""
         code = 1
         try:
@@ -319,7 +319,7 @@ class Supervisor:
             if self.changes is not None:
                 os.close(self.changes)
             code = work() or 0
-            threading._shutdown()
+            threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -352,7 +352,7 @@ class Supervisor:
         except ConfigurationError as error:
             return failed(str(error))
         except RingUnavailable as error:
-            return failed(error.strerror, error.errno)
+            return failed(str(error.strerror), error.errno)
         return 0
 
     def _on_ready(self, child: Child) -> None:
@@ -546,6 +546,7 @@ class Supervisor:
             self.changes = None
 
     def _on_changes(self) -> None:
+        assert self.changes is not None
         data = os.read(self.changes, 65536)
         if not data:
             os.close(self.changes)

@@ -7,8 +7,10 @@ import os
 import stat
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from ioring.http._wsgi_gateway import Gateway
+from ioring.http._wsgi_gateway import Call, Gateway
 from ioring.http.open_file_cache import with_room
 from ioring.http.sendfile import File, Sending, length_of
 
@@ -19,10 +21,10 @@ SMALL_FILE = 65536
 class ThreadGateway(Gateway):
     """The gateway, with what of WSGI is used now and then: content that is read while it comes, and files."""
 
-    def open_body(self, call):
+    def open_body(self, call: Call) -> io.BufferedReader:
         return io.BufferedReader(Body(call), 65536)
 
-    def send_file(self, call, result):
+    def send_file(self, call: Call, result: Any) -> bool:
         file = result.filelike
         try:
             status = os.fstat(file.fileno())
@@ -34,12 +36,12 @@ class ThreadGateway(Gateway):
         call.hand_file(file, offset, status.st_size - offset)
         return True
 
-    def start_file(self, call, file, offset, count):
+    def start_file(self, call: Call, file: Any, offset: int, count: int) -> None:
         exchange = call.exchange
         try:
             # A descriptor of its own: the application may close its file as soon as nobody waits for the response.
             descriptor = with_room(self.loop, os.dup, file.fileno())
-            part = File(descriptor, os.fstat(descriptor))
+            part = File(descriptor)
             exchange.start(call.status, call.headers)
             exchange.line = call.line
             size = length_of(exchange, count, "the file")
@@ -61,7 +63,14 @@ class Threads:
         several: whether other processes run the application, too.
     """
 
-    def __init__(self, application, count, loop, root_path="", several=False):
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        count: int,
+        loop: asyncio.AbstractEventLoop,
+        root_path: str = "",
+        several: bool = False,
+    ) -> None:
         base = {
             "SCRIPT_NAME": root_path,
             "SERVER_SOFTWARE": "ioring",
@@ -83,17 +92,17 @@ class Threads:
         for thread in self._threads:
             thread.start()
 
-    def _run(self):
+    def _run(self) -> None:
         self.gateway.work()
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server did not wait for this thread
             self._loop.call_soon_threadsafe(self._one_ended)
 
-    def _one_ended(self):
+    def _one_ended(self) -> None:
         self._left -= 1
         if self._left == 0:
             self._ended.set()
 
-    async def close(self, within):
+    async def close(self, within: float | None) -> bool:
         """Waits until all threads have ended, for ``within`` seconds at most; returns whether they have.
 
         A thread that has not goes on until the process ends.
@@ -108,7 +117,7 @@ class Threads:
             thread.join()
         return True
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Nobody waits for the applications any longer."""
         self.gateway.abandon()
         self._ended.set()
@@ -117,15 +126,15 @@ class Threads:
 class Body(io.RawIOBase):
     """The content of a request, while it is received."""
 
-    def __init__(self, call):
+    def __init__(self, call: Call) -> None:
         self._call = call
         self._rest = memoryview(b"")
         self._ended = False
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         if not self._rest and not self._ended:
             self._rest = memoryview(self._call.more())
             self._ended = not self._rest
@@ -138,17 +147,17 @@ class Body(io.RawIOBase):
 class FileWrapper:
     """``wsgi.file_wrapper``: an iterable of a file's blocks; real files are sent by the kernel."""
 
-    def __init__(self, filelike, blksize=8192):
+    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
         self.filelike = filelike
         self.blksize = blksize
         if hasattr(filelike, "close"):
             self.close = filelike.close
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         return self
 
-    def __next__(self):
-        data = self.filelike.read(self.blksize)
+    def __next__(self) -> bytes:
+        data: bytes = self.filelike.read(self.blksize)
         if not data:
             raise StopIteration
         return data
