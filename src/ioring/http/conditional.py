@@ -5,7 +5,7 @@ import email.utils
 from collections.abc import Collection, Iterable
 
 RANGES_MAX = 16
-"""A request for more of them gets the whole file: nobody means it."""
+"""A request for more ranges than this gets the whole file: no real client needs that many."""
 
 CODINGS = (b"br", b"zstd", b"gzip")
 """Encodings that a file beside another may have; the better ones first."""

@@ -1,7 +1,7 @@
-"""What the server prints: a line for each request, and what it has to say itself; plain, or one JSON object a line.
+"""The server's log: a line for each request and messages of the server, as text or as one JSON object a line.
 
-Lines of requests are gathered and leave together, at the latest FLUSH_S later. Each write is of whole lines, and into
-a pipe of no more than the kernel writes in one piece, so that lines of several workers do not mix.
+Lines of requests are collected and written together, FLUSH_S later at the latest. Each write has whole lines, and one
+to a pipe is no larger than what the kernel writes in one piece (PIPE_BUF), so that lines of several workers do not mix.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from ioring.http.forwarded import Proxies
 
 FLUSH_S = 0.005
 HELD_MAX = 1 << 16
-"""So many characters of lines wait at most."""
+"""Characters of lines that wait to be written, at most."""
 
 PIPE_BUF = 4096
 STALLED_S = 1.0
-"""So long a terminal or pipe that takes nothing is waited for; then lines are dropped."""
+"""How long a write waits for a terminal or pipe that nobody reads; then its lines are dropped."""
 
 LEVELS = {"info": 20, "warning": 30, "error": 40}
 LOST_STATUS = 499
-"""The status of a request whose client was gone before there was one; nginx says it like this."""
+"""The status that is logged when the client has gone before the response, as nginx does."""
 
 UNSAFE = re.compile(r"""[^!#-\[\]-~]""")
 

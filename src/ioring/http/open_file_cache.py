@@ -1,6 +1,6 @@
-"""Large files that stay open for who asks for them next: those of all folders that one loop serves.
+"""Large files that stay open for the next request: those of all folders that one loop serves.
 
-A file is known by the answer that has it, so it is closed by forgetting that answer, as soon as it is sent nowhere.
+An open file belongs to the Answer for its path. It is closed when the Answer is forgotten and no response sends it.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from ioring.http._response_cache import Answers
 
 KEPT_MAX = 256
 SHARE = 4
-"""So many descriptors are kept, and no more than one in so many of those that the process may have. Beyond, those that
-were opened first are closed, and all of them when there are none left."""
+"""At most KEPT_MAX descriptors are kept open, and at most a quarter (1 / SHARE) of what the process may have. Beyond
+that, those that were opened first are closed; all of them are when the process has none left."""
 
 SWEEP_S = 2.0
-"""Files that nobody asked for in this time are closed."""
+"""Files that were not requested for this long are closed."""
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,7 @@ class Kept:
         self._sweeping = False
 
     def put(self, loop: asyncio.AbstractEventLoop, files: Holder, path: bytes, count: int) -> None:
-        """The answer for a path has so many open files now."""
+        """The answer for a path has ``count`` open files now."""
         owner = weakref.ref(files)
         self._take(owner, path)
         if count:
@@ -59,13 +59,13 @@ class Kept:
             loop.call_later(SWEEP_S, self._sweep, loop)
 
     def forget(self, files: Holder) -> None:
-        """Somebody has closed all of theirs."""
+        """These Files have closed all of their answers."""
         for owner, path in list(self._held):
             if owner() is files:
                 self._take(owner, path)
 
     def give_up(self) -> bool:
-        """Closes all. Whether there were any."""
+        """Closes all; returns whether there were any."""
         if not self._held:
             return False
         for owner, path in list(self._held):
@@ -82,7 +82,7 @@ class Kept:
             files.answers.drop(path)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Closes files that nobody wants any more."""
+        """Closes files that were not requested since the last sweep."""
         self._sweeping = False
         for owner, path in list(self._held):
             files = owner()
@@ -111,12 +111,12 @@ def share_of_limit() -> int:
 
 
 def given_up(loop: asyncio.AbstractEventLoop, error: BaseException) -> bool:
-    """Whether descriptors have run out, and some were kept, which are closed now: what failed may be tried again."""
+    """If the process had no descriptor left: closes the kept ones. Returns whether trying again makes sense."""
     return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and kept_of(loop).give_up()
 
 
 def with_room(loop: asyncio.AbstractEventLoop, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Calls what needs a descriptor, and again when there was none and some could be closed."""
+    """Calls a function that needs a descriptor; a second time if there was none and kept ones could be closed."""
     try:
         return function(*arguments)
     except OSError as error:

@@ -14,16 +14,16 @@ from ioring.http._exchange import Exchange
 from ioring.http.open_file_cache import with_room
 
 SLICE = 1 << 20
-"""So much is sent before others have their turn."""
+"""Bytes that are sent without a break; then other connections have their turn."""
 
 COPIED = 1 << 17
-"""So much at a time is read where the kernel cannot send by itself: through TLS."""
+"""Bytes that are read at a time where the kernel cannot send the file by itself: on TLS connections."""
 
 GONE = {
     *(errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ETIMEDOUT),
     *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN),
 }
-"""The client has gone, or the network between: not a fault of the file's."""
+"""Errors that say that the client or the network has gone: the file is not to blame."""
 
 
 class File:
@@ -101,7 +101,7 @@ class Sending:
             self.begin()
 
     def begin(self, _: object = None) -> None:
-        """Everything before it has been sent."""
+        """All responses before this one are with the kernel: sends head and file."""
         if self.connection is None:
             return
         transport = self.connection.transport
@@ -150,7 +150,7 @@ class Sending:
         return self.finish()
 
     def wait(self) -> None:
-        """Goes on when the client has taken something; the connection's time for that begins anew."""
+        """Goes on when the socket takes more; until then the connection's `write_timeout` runs."""
         if not self.waiting:
             try:
                 self.loop.add_writer(self.socket, self.go_on)
@@ -167,7 +167,7 @@ class Sending:
             self.connection.resume_writing()
 
     async def copy(self) -> None:
-        """Where the kernel cannot send it by itself."""
+        """Reads the file in threads and writes it, where the kernel cannot send it by itself."""
         file = self.file  # a thread reads it, also while the client leaves
         assert file is not None
         try:
@@ -200,14 +200,14 @@ class Sending:
             await future
 
     def arrived(self) -> None:
-        """Something has come of the request, or the client is gone."""
+        """More of the request was received, which nobody reads; or the client has gone."""
         if self.exchange is not None and self.exchange.finished:
             self.end()
         elif self.exchange is not None:
             self.exchange.take()
 
     def fail(self, message: str | None) -> None:
-        """The response cannot be completed: the connection is cut off."""
+        """The response cannot be completed: closes the connection at once."""
         exchange, connection = self.exchange, self.connection
         if exchange is None:
             return

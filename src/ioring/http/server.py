@@ -33,16 +33,16 @@ from ioring.http.wsgi_threads import Threads
 
 TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
 HANDSHAKE_GRACE_S = 1.0
-"""So long a server that stops waits for TLS handshakes."""
+"""How long a stopping server waits for TLS handshakes."""
 
 TOLD_GRACE_S = 0.1
-"""So long an application that is not waited for any longer has to see that its client is cut off."""
+"""How long an application whose client was disconnected has to notice it before it is cancelled."""
 
 CANCELLED_GRACE_S = 1.0
-"""So long it has to end when it is cancelled."""
+"""How long an application has to end when it is cancelled."""
 
 LEAVING_TURNS = 100
-"""So many turns the kernel is given to end its accepting; it takes one or two."""
+"""Turns of the loop that a stopping server waits for the kernel to stop accepting; it takes one or two."""
 
 
 class Server:

@@ -20,17 +20,17 @@ from ioring.http.open_file_cache import Kept, given_up, kept_of, with_room
 from ioring.http.sendfile import File, Part, Sending, sent
 
 VALID_S = 1.0
-"""For so long a file is taken to be what it was."""
+"""For this long a file is served without looking whether it has changed."""
 
 COUNT_MAX = 4096
 HELD_MAX = 32 << 20
-"""So many files, and bytes of them, are remembered; the rest is looked for each time."""
+"""At most this many files, and bytes of them, are remembered; others are looked up for each request."""
 
 LITERAL = "!$&'()*+,/:;=@[\\]|"
-"""What browsers leave as it is in a path, besides letters, digits and what `quote` always does."""
+"""Characters that browsers do not percent-encode in a path, besides those that `quote` never encodes."""
 
 PIECE = 1 << 18
-"""Bytes in a message to another server."""
+"""Bytes of a file in one ASGI message, on other servers."""
 
 
 class Reply:

@@ -32,16 +32,16 @@ from ioring.http.configuration import Configuration
 from ioring.http.errors import ClientDisconnected
 
 HELD_MAX = 65536
-"""When so many bytes of messages wait for the application, nothing more is received."""
+"""While more bytes of messages than this wait for the application, nothing is received."""
 
 HELD_COUNT_MAX = 256
-"""The same of messages."""
+"""While more messages than this wait for the application, nothing is received."""
 
 JOIN_MAX = 16384
-"""Up to so many bytes a message is copied behind its header, which is cheaper than sending two pieces."""
+"""A message of up to this many bytes is copied behind its header: one write is cheaper than two."""
 
 CLOSE_TIMEOUT_S = 10.0
-"""So long the client may take to answer when the server closes."""
+"""How long the client has to answer the server's close frame."""
 
 CONNECTING, OPENED, CLOSED = range(3)
 Decoder = codecs.getincrementaldecoder("utf-8")
@@ -53,7 +53,7 @@ SERVERS = frozenset((b"sec-websocket-accept", b"sec-websocket-extensions", b"con
 
 
 def wake(waiters: list[asyncio.Future[None]]) -> None:
-    """All in a list of futures go on."""
+    """Sets the result of all futures in a list, and empties it."""
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
@@ -230,7 +230,7 @@ class WebSocket(asyncio.Protocol):
             await self.turn(self.writers)
 
     def turn(self, waiters: list[asyncio.Future[None]]) -> asyncio.Future[None]:
-        """A future of one's own among those that wait: who is cancelled cancels it."""
+        """Adds a future to a list and returns it. Each waiter has its own, since cancelling it cancels the future."""
         if waiters:
             waiters[:] = [each for each in waiters if not each.done()]
         future = self.service.loop.create_future()
@@ -238,7 +238,7 @@ class WebSocket(asyncio.Protocol):
         return future
 
     def send_early(self, kind: str, message: Message) -> None:
-        """What an application says before there is a WebSocket."""
+        """A message of the application before the WebSocket is accepted."""
         if kind == "websocket.http.response.start" and self.denial is None:
             self.denial = (message["status"], list(message.get("headers", ())))
             self.exchange.start(*self.denial)
@@ -255,7 +255,7 @@ class WebSocket(asyncio.Protocol):
             raise RuntimeError(f"{kind!r} is not to be sent now")
 
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Answers that it is a WebSocket now."""
+        """Answers 101 (Switching Protocols)."""
         lines = ["HTTP/1.1 101 Switching Protocols"]
         response, service = self.response, self.service
         dated = any(name.lower() == b"date" for name, _ in headers)
@@ -284,12 +284,12 @@ class WebSocket(asyncio.Protocol):
         self.resume_receiving()
 
     def refuse(self, status: int) -> None:
-        """An HTTP response of the server's own, in the place of a WebSocket."""
+        """Answers with an HTTP error instead of a WebSocket."""
         self.exchange.refuse(status)
         self.over(1006)
 
     def over(self, code: int, reason: str = "") -> None:
-        """There is nothing more for the application, and nothing from it."""
+        """The WebSocket is closed for the application: it receives this disconnect, and can send nothing."""
         if self.state != CLOSED:
             self.state = CLOSED
             self.set_deadline()
@@ -315,13 +315,13 @@ class WebSocket(asyncio.Protocol):
         self.consume(data)
 
     def go_on(self) -> None:
-        """Does what can be done with what is in the buffer."""
+        """Parses what is in the buffer, if it is a whole frame."""
         if len(self.buffer) >= self.needed:
             data, self.buffer = bytes(self.buffer), bytearray()
             self.consume(data)
 
     def consume(self, data: bytes) -> None:
-        """Bytes that begin with a frame."""
+        """Parses bytes that begin with a frame."""
         at, end = 0, len(data)
         while at < end:
             size = end - at
@@ -371,7 +371,7 @@ class WebSocket(asyncio.Protocol):
                 break
 
     def digest(self, data: bytes) -> bool:
-        """Bytes for `websockets`; whether the WebSocket goes on."""
+        """Has `websockets` parse bytes; returns whether the WebSocket is still open."""
         protocol = self.protocol
         protocol.receive_data(data)
         frames: list[Any] = protocol.events_received()  # no requests here
@@ -388,7 +388,7 @@ class WebSocket(asyncio.Protocol):
         return self.flush()
 
     def part(self, frame: Frame) -> bool:
-        """A message's frame, the only one or one of several; whether the WebSocket goes on."""
+        """Takes a frame of a message, which may have several; returns whether the WebSocket is still open."""
         data: Any = frame.data  # bytes, or something like them
         if frame.opcode is not Opcode.CONT:
             if frame.fin:
@@ -407,7 +407,7 @@ class WebSocket(asyncio.Protocol):
         return True
 
     def whole(self, data: Any, text: bool) -> bool:
-        """The bytes of a message are all there; whether the WebSocket goes on."""
+        """Takes a whole message; returns whether the WebSocket is still open."""
         if text:
             try:
                 data = str(data, "utf-8")
@@ -417,7 +417,7 @@ class WebSocket(asyncio.Protocol):
         return True
 
     def flush(self) -> bool:
-        """Sends what `websockets` has to say; whether the WebSocket goes on."""
+        """Sends what `websockets` wants to send; returns whether the WebSocket is still open."""
         protocol = self.protocol
         transport = self.transport
         ends = False
@@ -437,7 +437,7 @@ class WebSocket(asyncio.Protocol):
         return False
 
     def message(self, data: bytes | str) -> None:
-        """A message has come."""
+        """A message was received."""
         self.messages.append({"type": "websocket.receive", "text" if type(data) is str else "bytes": data})
         # As what receive() takes away again: characters count as bytes here.
         self.held += len(data)
@@ -445,7 +445,7 @@ class WebSocket(asyncio.Protocol):
             self.notify()
 
     def no_text(self, error: UnicodeDecodeError) -> bool:
-        """What came as text is none."""
+        """A text message is not UTF-8: closes the WebSocket."""
         self.protocol.fail(1007, f"{error.reason} at position {error.start}")
         self.service.trouble(self, f"no WebSocket any more: {error}", None)
         return self.flush()
@@ -477,7 +477,7 @@ class WebSocket(asyncio.Protocol):
                     self.set_deadline()  # only now its answer can be received
 
     def look(self) -> None:
-        """Finds out whether the client is still there, while nothing is received that would tell it."""
+        """Closes the WebSocket when the client has gone, which nobody would notice while nothing is received."""
         if state_of_peer(self.transport) == GONE:
             self.transport.abort()
 
@@ -504,7 +504,7 @@ class WebSocket(asyncio.Protocol):
     # Sending.
 
     def send_message(self, first: int, data: bytes) -> None:
-        """A message, by its frame's first byte."""
+        """Sends a message; ``first`` is the first byte of its frame."""
         protocol = self.protocol
         if protocol.extensions:
             if first == TEXT:
@@ -527,7 +527,7 @@ class WebSocket(asyncio.Protocol):
             self.transport.write(bytes(data))
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begins to close; the client has some seconds to answer."""
+        """Sends a close frame; the client has CLOSE_TIMEOUT_S to answer."""
         try:
             self.protocol.send_close(code, reason)
         except ProtocolError as error:
@@ -601,7 +601,7 @@ class WebSocket(asyncio.Protocol):
             self.refuse(503)
 
     def abandon(self) -> None:
-        """The server does not wait any longer."""
+        """The server does not wait for the WebSocket any longer."""
         self.service.connections.discard(self)
         if self.transport is not None:
             self.transport.abort()

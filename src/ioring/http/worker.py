@@ -27,10 +27,10 @@ CANNOT_ACCEPT = "socket.accept() out of system resource"
 """What loops say, asyncio's own too, when accepting fails for want of descriptors or memory."""
 
 QUIET_S = 1.0
-"""So long it is not said again."""
+"""For this long the same message is not logged again."""
 
 BEAT_S = 1.0
-"""How often a worker says at least that its loop turns, when somebody wants to know; see beat_interval()."""
+"""A worker shows at least this often that its loop turns, when `worker_timeout` is set; see beat_interval()."""
 
 
 class Worker:
