@@ -3,7 +3,7 @@
 import sys
 
 
-def main():
+def main() -> None:
     try:
         from ioring.cli.main import commands
     except ModuleNotFoundError as error:

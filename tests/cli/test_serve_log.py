@@ -253,7 +253,7 @@ def test_websockets_have_one_line_when_they_are_answered(tmp_path, form):
         with server.connect() as client:
             client.sendall(b"GET /never" + UPGRADE + KEY + b"\r\n")
         server.wait_for(line("/never", 499))
-        assert 'ioring_http_responses_total{worker="1",class="1xx"} 1' in server.get("/metrics")
+        assert 'ioring_http_responses_total{class="1xx",worker="1"} 1.0' in server.get("/metrics")
     for path in ("/chat", "/denied", "/bad", "/never"):
         assert sum(path in each for each in server.output) == 1
 

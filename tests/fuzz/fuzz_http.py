@@ -132,10 +132,14 @@ def at_once(exchange):
 async def answered(pieces, loop, application):
     """What a connection answers, and whether it is closed then."""
     complaints = []
-    service = Service(application, loop, asgi=application is echo)
+
+    class Told(Service):
+        def trouble(self, who, message, exception):
+            complaints.append((message, exception))
+
+    service = Told(application, loop, asgi=application is echo)
     service.date_header = service.server_header = False
     service.set_date()
-    service.trouble = lambda who, message, exception: complaints.append((message, exception))
     transport = Transport()
     connection = Connection(service)
     connection.connection_made(transport)

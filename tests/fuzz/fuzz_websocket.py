@@ -60,9 +60,15 @@ async def received(pieces, extensions, loop):
                 with contextlib.suppress(OSError):  # what came behind the message has ended the WebSocket already
                     await send({**message, "type": "websocket.send"})
 
-    service = Service(application, loop)
-    service.trouble = lambda who, message, exception: complaints.append((message, exception))
-    service.upgrade = lambda *request: WebSocket(*request, OPTIONS)
+    class Told(Service):
+        def trouble(self, who, message, exception):
+            complaints.append((message, exception))
+
+        def open_websocket(self, connection, exchange, rest):
+            WebSocket(connection, exchange, rest, OPTIONS)
+
+    service = Told(application, loop)
+    service.websockets = True
     transport = Transport()
     current = []
     transport.set_protocol = current.append

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from http_servers import GET, LAST, QUEUES_MAX, WAIT_S, body_of, echo, hello, lifeless, read_all, read_response
+from ioring.http.server import ServerService
 from rings import RESET, wait_until
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789"
@@ -294,9 +295,13 @@ def test_head_bombs(serving, head):
         is_served(server)
 
 
-def quick_ones(server, function):
-    """Has requests for /quick answered by a function of an exchange, within its call."""
-    server.server.service.mounts = lambda target: function if target == b"/quick" else None
+def quick_ones(monkeypatch, function):
+    """Has requests for /quick answered by a function of an exchange, within its call; before a server is started."""
+
+    def mount_finder(service):
+        return lambda target: function if target == b"/quick" else None
+
+    monkeypatch.setattr(ServerService, "mount_finder", mount_finder)
 
 
 def answers_at_once(exchange):
@@ -307,7 +312,7 @@ def answers_at_once(exchange):
 QUICK = b"GET /quick HTTP/1.1\r\nHost:\r\n\r\n"
 
 
-def test_many_requests_behind_a_slow_one(serving):
+def test_many_requests_behind_a_slow_one(serving, monkeypatch):
     """Each is answered at once when it is its turn; others have theirs in between."""
     gate = asyncio.Event()
     begun, turns = [], []
@@ -322,8 +327,8 @@ def test_many_requests_behind_a_slow_one(serving):
             server.loop.call_soon(lambda: turns.append(len(begun)))
         answers_at_once(exchange)
 
+    quick_ones(monkeypatch, counts)
     with serving(lifeless(waits)) as server, server.connect() as client:
-        quick_ones(server, counts)
         client.sendall(GET + QUICK * 1500)
         server.paused_connection()
         client.sendall(QUICK * 500 + LAST)
@@ -339,7 +344,7 @@ def test_many_requests_behind_a_slow_one(serving):
 
 
 @pytest.mark.parametrize("behind", [False, True])
-def test_request_that_cannot_be_begun_with(serving, behind):
+def test_request_that_cannot_be_begun_with(serving, monkeypatch, behind):
     """It ends the connection, and nothing else: not the request before it, not the server."""
     gate = asyncio.Event()
 
@@ -351,8 +356,8 @@ def test_request_that_cannot_be_begun_with(serving, behind):
     def fails(exchange):
         raise SystemExit("on purpose")
 
+    quick_ones(monkeypatch, fails)
     with serving(lifeless(waits), limit_concurrency=1) as server:
-        quick_ones(server, fails)
         with server.connect() as client:
             client.sendall((POST if behind else b"") + QUICK + GET)
             server.loop.call_soon_threadsafe(gate.set)

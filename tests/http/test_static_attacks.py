@@ -700,7 +700,7 @@ def test_client_that_leaves_while_a_thread_reads():
         connection = types.SimpleNamespace(transport=transport, drain=lambda: drained)
         exchange = types.SimpleNamespace(connection=connection, service=types.SimpleNamespace(loop=loop))
         descriptor = os.open(__file__, os.O_RDONLY)
-        sending = Sending(exchange, File(descriptor, os.fstat(descriptor)), [b"head", (0, 10)])
+        sending = Sending(exchange, File(descriptor), [b"head", (0, 10)])
         task = asyncio.create_task(sending.copy())
         await asyncio.sleep(0)
         assert not task.done()

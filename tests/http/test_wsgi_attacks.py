@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from http_servers import GET, LAST, WAIT_S, body_of, read_all
+from ioring.http.sendfile import Sending
 from rings import RESET
 
 THREADS = 3
@@ -106,8 +107,8 @@ def test_client_that_resets_while_a_file_is_sent(serving, tmp_path, caplog, rece
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("piece", [0, 1])
-def test_client_that_goes_in_the_moment_when_a_piece_of_its_file_is_begun(serving, tmp_path, caplog, piece):
+@pytest.mark.parametrize("slice", [0, 1])
+def test_client_that_goes_in_the_moment_when_a_slice_of_its_file_is_sent(serving, tmp_path, caplog, monkeypatch, slice):
     """The transport is closing, which the connection has not been told yet: it is not the application's fault."""
     path = tmp_path / "file"
     with open(path, "wb") as file:
@@ -119,31 +120,31 @@ def test_client_that_goes_in_the_moment_when_a_piece_of_its_file_is_begun(servin
         start_response("200 OK", [])
         return environ["wsgi.file_wrapper"](opened[-1])
 
+    go_on = Sending.go_on
+
+    def late(sending):
+        begun.append(sending)
+        if len(begun) > slice and sending.connection is not None:
+            sending.connection.transport.abort()
+        return go_on(sending)
+
+    monkeypatch.setattr(Sending, "go_on", late)
     with serving(sends) as server, caplog.at_level(logging.WARNING):
-        sendfile = server.loop.sendfile
-
-        async def late(transport, *more):
-            begun.append(transport)
-            if len(begun) > piece:
-                transport.abort()
-            return await sendfile(transport, *more)
-
-        server.loop.sendfile = late
         with server.connect() as client:
             client.sendall(GET)
             read_all(client)
         server.until(lambda: opened[0].closed and not server.server.service.connections)
-    assert len(begun) == piece + 1
+    assert len(begun) > slice
     assert server.complaints == []
     assert caplog.records == []
 
 
-def test_client_that_is_gone_before_the_connection_is_told(serving, tmp_path, caplog):
+def test_client_that_is_gone_before_the_connection_is_told(serving, tmp_path, caplog, monkeypatch):
     """The thread says that it is done in between: the response is short, which is not the application's fault."""
     path = tmp_path / "file"
     with open(path, "wb") as file:
         file.truncate(8_000_000)
-    closed, delivered, transports = threading.Event(), [], []
+    closed, delivered = threading.Event(), []
 
     def sends(environ, start_response):
         file = open(path, "rb")  # noqa: SIM115
@@ -152,27 +153,14 @@ def test_client_that_is_gone_before_the_connection_is_told(serving, tmp_path, ca
         wrapper.close = lambda: (file.close(), closed.set())
         return wrapper
 
+    def gone(sending):
+        """Between the end of the sending and connection_lost()."""
+        sending.fail(None)
+        delivered.append(closed.wait(WAIT_S))
+        server.server._threads.gateway.deliver()
+
+    monkeypatch.setattr(Sending, "go_on", gone)
     with serving(sends) as server, caplog.at_level(logging.WARNING):
-        gateway = server.server._threads.gateway
-        start_file = gateway.start_file
-
-        def look():
-            """In each turn: between the end of the sending and connection_lost()."""
-            if transports and transports[0].is_closing():
-                delivered.append(closed.wait(WAIT_S))
-                gateway.deliver()
-            else:
-                server.loop.call_soon(look)
-
-        def started(call, *more):
-            look()
-            start_file(call, *more)
-
-        async def gone(transport, *more):
-            transports.append(transport)
-            raise ConnectionResetError
-
-        gateway.start_file, server.loop.sendfile = started, gone
         with server.connect() as client:
             client.sendall(GET)
             read_all(client)
@@ -180,6 +168,26 @@ def test_client_that_is_gone_before_the_connection_is_told(serving, tmp_path, ca
     assert delivered == [True]
     assert server.complaints == []
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("length", ["200000", "100000", "many"])
+def test_content_length_of_a_file(serving, tmp_path, length):
+    """One that is smaller than the file is what is sent; one that is larger, or no number, is an error."""
+    (tmp_path / "file").write_bytes(b"x" * 150_000)
+
+    def sends(environ, start_response):
+        start_response("200 OK", [("Content-Length", length)])
+        return environ["wsgi.file_wrapper"](open(tmp_path / "file", "rb"))
+
+    with serving(sends) as server:
+        said = server.talk(LAST)
+    if length == "100000":
+        assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body_of(said) == b"x" * 100_000
+        assert server.complaints == []
+    else:
+        assert said.startswith(b"HTTP/1.1 500 ")
+        assert len(server.complaints) == 1
 
 
 def test_client_that_is_gone_before_its_file_is_begun(serving, tmp_path, caplog):

@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import click
 
@@ -11,7 +12,7 @@ import ioring
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def doctor(as_json):
+def doctor(as_json: bool) -> None:
     """Tell what io_uring can do here.
 
     Exits with 1 when io_uring is not available.
@@ -25,12 +26,12 @@ def doctor(as_json):
     sys.exit(0 if found.available else 1)
 
 
-def _lines(found):
+def _lines(found: ioring.KernelFeatures) -> Iterator[str]:
     yield f"ioring         {ioring.__version__}"
     yield f"kernel         {found.kernel}"
     if not found.available:
         yield "io_uring       not available"
-        yield from textwrap.wrap(found.reason, 100, initial_indent="  ", subsequent_indent="  ")
+        yield from textwrap.wrap(found.reason or "", 100, initial_indent="  ", subsequent_indent="  ")
         return
     yield "io_uring       available"
     if found.io_uring_disabled is not None:

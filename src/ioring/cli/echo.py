@@ -1,9 +1,12 @@
-"""``ioring echo``: sends back whatever comes."""
+"""``ioring echo``: sends back what it receives."""
 
 import contextlib
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -26,7 +29,7 @@ SPARE_SLOTS = 2 * BACKLOG
 )
 @click.option("--slots", default=4096, show_default=True, type=click.IntRange(1), help="Connections served at once.")
 @click.option("--sqpoll", is_flag=True, help="Let a kernel thread fetch submissions; it takes a processor of its own.")
-def echo(host, port, entries, slots, sqpoll):
+def echo(host: str, port: int, entries: int, slots: int, sqpoll: bool) -> None:
     """Run an echo server.
 
     Accepts by one multishot request into the ring's file table, receives into a ring of buffers, sends back, closes.
@@ -48,7 +51,7 @@ def echo(host, port, entries, slots, sqpoll):
     )
 
 
-def _listen(host, port):
+def _listen(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -65,14 +68,14 @@ def _listen(host, port):
     return listener
 
 
-def _flags(sqpoll):
+def _flags(sqpoll: bool) -> ioring.SetupFlags:
     flags = ioring.SetupFlags.SUBMIT_ALL | ioring.SetupFlags.SINGLE_ISSUER
     if sqpoll:
         return flags | ioring.SetupFlags.SQPOLL
     return flags | ioring.SetupFlags.DEFER_TASKRUN
 
 
-def _serve(listener, entries, slots, sqpoll):
+def _serve(listener: socket.socket, entries: int, slots: int, sqpoll: bool) -> Echo:
     cq_entries = min(max(4 * entries, 4096), 65536)
     with _wakeup_socket() as wakeup, ioring.Ring(entries, flags=_flags(sqpoll), cq_entries=cq_entries) as ring:
         ring.register_files_sparse(slots + SPARE_SLOTS)
@@ -90,7 +93,7 @@ def _serve(listener, entries, slots, sqpoll):
 
 
 @contextlib.contextmanager
-def _wakeup_socket():
+def _wakeup_socket() -> Iterator[socket.socket]:
     """Where the interpreter tells of each signal that comes."""
     ours, interpreters = socket.socketpair()
     with ours, interpreters:
@@ -102,5 +105,5 @@ def _wakeup_socket():
             signal.set_wakeup_fd(before)
 
 
-def _interrupt(signum, frame):
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

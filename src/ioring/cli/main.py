@@ -1,4 +1,4 @@
-"""The command ``ioring``, with what stands below it."""
+"""The command ``ioring`` and its subcommands."""
 
 import click
 
@@ -10,7 +10,7 @@ from ioring.cli.serve import serve
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ioring.__version__, prog_name="ioring")
-def commands():
+def commands() -> None:
     """io_uring for Python."""
 
 

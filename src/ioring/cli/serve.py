@@ -3,6 +3,8 @@
 import dataclasses
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -11,8 +13,10 @@ from ioring.http.errors import ConfigurationError
 from ioring.http.main import run_configuration
 from ioring.ring.errors import RingUnavailable
 
+Command = Callable[..., None]
 
-def options(command):
+
+def options(command: Command) -> Command:
     """The command with an option for each of the configuration's fields."""
     for field in reversed(dataclasses.fields(Configuration)):
         if field.metadata:
@@ -20,7 +24,7 @@ def options(command):
     return command
 
 
-def option_of(field):
+def option_of(field: dataclasses.Field[Any]) -> Callable[[Command], Command]:
     metadata = field.metadata
     name = field.name.replace("_", "-")
     shown = field.default not in ("", (), -1, False)
@@ -41,11 +45,11 @@ def option_of(field):
 @click.command()
 @click.argument("app", required=False)
 @options
-def serve(app, **given):
-    """Serve an application or a folder over HTTP.
+def serve(app: str | None, **given: Any) -> None:
+    """Serve an application or a directory over HTTP.
 
-    APP is module:name of an ASGI or WSGI application, or a folder. Without it there is a start page. Each option is
-    also a variable: --limit-body is IORING_LIMIT_BODY.
+    APP is an ASGI or WSGI application, named as module:name, or a directory. Without APP a page about the server is
+    served. Each option can also be set by an environment variable: --limit-body by IORING_LIMIT_BODY.
     """
     given = {name: value for name, value in given.items() if value not in (None, ())}
     try:

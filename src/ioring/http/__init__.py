@@ -1,14 +1,22 @@
 """The HTTP server: ``ioring serve``, and ``serve`` for Python programs.
 
 Open main.py first, where serving begins, then server.py, the server of one process. ``_connection`` turns bytes into
-requests; ``_exchange`` is a request and its response; ``_asgi`` and ``_wsgi_gateway`` are what applications are given,
-``static`` and ``_response_cache`` answer for folders, ``websocket`` speaks WebSocket. ``configuration`` has every
-option; ``supervisor`` and ``worker`` are the processes.
+requests, one after the other (``_request_queue``, ``_deadlines``); ``_exchange`` is a request and its response;
+``_asgi`` and ``_wsgi_gateway`` are what applications are given, ``static`` and ``_response_cache`` answer for folders,
+``websocket`` speaks WebSocket. ``configuration`` has every option; ``supervisor`` and ``worker`` are the processes.
 
 Stands on files, loop and ring; nothing here knows the commands.
 """
 
 __all__ = ["Configuration", "ConfigurationError", "Server", "StaticFiles", "serve"]
+
+TYPE_CHECKING = False  # typing's, without importing it
+if TYPE_CHECKING:
+    from ioring.http.configuration import Configuration
+    from ioring.http.errors import ConfigurationError
+    from ioring.http.main import serve
+    from ioring.http.server import Server
+    from ioring.http.static import StaticFiles
 
 _HOMES = {
     "Configuration": "configuration",
@@ -19,11 +27,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     # Looked up when asked for: most modules here need packages that the rest of ioring does without.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
     return value

@@ -1,7 +1,7 @@
 cimport cython
 from cpython.object cimport PyObject
 from ioring.loop._awaitable cimport Awaitable, ready
-from ioring.http._exchange cimport Exchange, queued, wake
+from ioring.http._exchange cimport Exchange, path_of, queued, wake
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
 
@@ -43,5 +43,4 @@ cdef class Drained(Awaitable):
     cdef object future
 
 
-cdef bytes path_of(bytes target)
 cdef bytes bytes_of(object data)

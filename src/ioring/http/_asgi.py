@@ -11,16 +11,14 @@ from urllib.parse import unquote_to_bytes
 import cython
 from cython.cimports.cpython.ref import Py_DECREF
 
+from ioring.http.errors import ClientDisconnected
+
 Task = cython.declare(object, asyncio.Task)
 CoroutineType = cython.declare(object, types.CoroutineType)
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}}
 CHAIN_MAX = cython.declare(cython.int, 16)
 """So many exceptions are looked at that led to one another."""
-
-
-class ClientDisconnected(OSError):
-    """The client has gone: nobody gets what is sent."""
 
 
 class Drained(Awaitable):
@@ -104,7 +102,7 @@ class Run(Awaitable):
                 return 0
             if not exchange.dropped or not of_leaving(exception):
                 service.failures += 1
-                service.told(exchange, "the application raised an exception behind its response", exception)
+                service.trouble(exchange, "the application raised an exception behind its response", exception)
             return 0
         if exchange.disconnected and (exception is None or isinstance(exception, asyncio.CancelledError)):
             # It was told that the client is leaving, and why should it answer then?
@@ -112,22 +110,22 @@ class Run(Awaitable):
                 exchange.status = 0
             return exchange.connection.abort()
         if isinstance(exception, asyncio.CancelledError):
-            service.told(exchange, "the request was cancelled", None)
+            service.trouble(exchange, "the request was cancelled", None)
         elif exception is not None:
             service.failures += 1
-            service.told(exchange, "the application raised an exception", exception)
+            service.trouble(exchange, "the application raised an exception", exception)
         elif exchange.status == 0:
             service.failures += 1
-            service.told(exchange, "the application returned without a response", None)
+            service.trouble(exchange, "the application returned without a response", None)
         else:
             service.failures += 1
-            service.told(exchange, "the application returned before the end of its response", None)
+            service.trouble(exchange, "the application returned before the end of its response", None)
         if not exchange.started:
             exchange.status = 0
         return exchange.fail(500)
 
 
-class AsgiExchange:
+class AsgiExchange(Exchange):
     """A request, answered by an ASGI application."""
 
     def begin(self):
@@ -185,7 +183,7 @@ class AsgiExchange:
         if service.state is not None:
             scope["state"] = service.state.copy()
         if connection.trusted:
-            service.proxy(scope)
+            service.apply_forwarded(scope)
         return scope
 
     def arrived(self):
@@ -295,12 +293,3 @@ def tasks_of(service):
             if run.exchange.service is service:
                 found.append(task)
     return found
-
-
-def path_of(target):
-    """The path of a target such as http://host/path; `*` stays what it is."""
-    _, separator, rest = target.partition(b"://")
-    if not separator:
-        return target
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/"

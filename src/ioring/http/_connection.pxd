@@ -1,7 +1,8 @@
 cimport cython
 from ioring.http._asgi cimport AsgiExchange
-from ioring.http._exchange cimport Channel, Exchange, queued, wake
-from ioring.http._service cimport Service
+from ioring.http._deadlines cimport BODY, DEAF, HEAD, IDLE
+from ioring.http._exchange cimport Exchange, queued, wake
+from ioring.http._request_queue cimport QueueingConnection
 from ioring.loop._stream_transport cimport Stream
 
 cdef extern from "http.h":
@@ -32,67 +33,30 @@ cdef extern from "poll.h" nogil:
         short revents
     int poll(pollfd *fds, unsigned long count, int timeout)
 
-# What a connection waits for.
-cdef enum:
-    IDLE = 0  # the next request
-    HEAD = 1  # the rest of a head
-    BODY = 2  # the rest of a body
-    DEAF = 3  # nothing: what comes is dropped
-
-
-cdef class Connection(Channel):
+cdef class Connection(QueueingConnection):
     cdef object __weakref__
-    cdef readonly Service service
-    cdef readonly object transport  # None once it is gone
     cdef Stream stream              # the transport, when it is one of ours
     cdef object parser
-    cdef int state
-    cdef bint fresh                 # nothing was received yet
+    cdef object writers             # a future, or a list of them, while somebody waits until more may be written
 
-    # Of the request that is being received.
+    # Of the request whose head is received.
     cdef bytes target
     cdef list headers
     cdef Py_ssize_t head_size
-    cdef Py_ssize_t overhead        # bytes in bodies that are none of them: sizes of chunks, trailers
-    cdef bint shared                # it began in bytes that belong to another, too
-    cdef bytes first                # what it began with, while that is looked at
-    cdef unsigned hosts
+    cdef Py_ssize_t overhead        # bytes that are not content, such as chunk sizes and trailers
+    cdef bint shared                # it began in bytes that belong to another request, too
+    cdef bytes first                # the bytes that it began with, while they are parsed
+    cdef unsigned hosts             # how many headers host it has
     cdef bint expects_continue
     cdef bint encoded               # it has a header transfer-encoding
     cdef long long content_length
     cdef bytes upgrade
-    cdef int refusal                # the status to answer a request with that could not be understood
+    cdef int refusal                # the status to answer it with when it is not understood; 0: none, just close
+    cdef bint body_follows          # it has an Upgrade and content, and the parser stops behind its head
 
-    # Requests whose head is there: the one that is answered, the one whose body comes, those in between.
-    cdef readonly Exchange current
-    cdef Exchange receiving
-    cdef object queue               # a deque, or None
-    cdef bint upgrading
-    cdef bint body_follows          # though it wanted another protocol, and the parser looks no further
-    cdef bint advancing             # advance() is at work
-    cdef bint held_back             # the current one waits until the client has taken what was sent before, or a turn
-
-    cdef bint reading_paused
-    cdef object writers             # a future, or a list of them, while somebody waits until more may be written
-    cdef bint ended                 # the peer sends no more
-    cdef readonly double deadline   # when to give up waiting
-    cdef Py_ssize_t unsent          # how much was written and not sent, when that was looked at last
-    cdef double patience            # for so many seconds the client may let the body wait
-    cdef double waits_since         # when it began to do so: the last of it came, or it might go on
-
-    cdef int expect(self, int state) except -1
-    cdef bint takes_something(self) except -1
     cdef int consume(self, bytes data) except -1
-    cdef int dispatch(self) except -1
-    cdef int begin(self, Exchange exchange) except -1
-    cdef int next(self) except -1
-    cdef int advance(self) except -1
-    cdef int bad(self, int status, str message, object exception) except -1
     cdef int answer_bad(self) except -1
     cdef int wake_writers(self) except -1
-    cdef int close(self) except -1
-    cdef int linger(self) except -1
-    cdef int set_deadline(self) except -1
     cdef int give_over(self, bytes rest) except -1
     cdef int receive_body(self, bytes rest) except -1
 

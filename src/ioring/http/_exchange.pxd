@@ -1,23 +1,8 @@
 cimport cython
-from ioring.http._service cimport *
-
-cdef extern from "http.h":
-    enum:
-        IORING_HTTP_OTHER
-        IORING_HTTP_DATE
-        IORING_HTTP_SERVER
-        IORING_HTTP_CONNECTION
-        IORING_HTTP_CONTENT_LENGTH
-        IORING_HTTP_TRANSFER_ENCODING
-    int ioring_http_known(const char *name, Py_ssize_t length) noexcept
-    Py_ssize_t ioring_http_field(
-        char *to, const char *name, Py_ssize_t name_length, const char *value, Py_ssize_t value_length
-    ) noexcept
-    long long ioring_http_number(const char *digits, Py_ssize_t length) noexcept
-    bint ioring_http_lists(const char *list, Py_ssize_t length, const char *item) noexcept
+from ioring.http._response_head cimport ResponseHead
+from ioring.http._service cimport Service, reason
 
 
-# What an exchange asks of its connection.
 cdef class Channel:
     cdef readonly object client     # (host, port), or None
     cdef readonly object server
@@ -33,41 +18,30 @@ cdef class Channel:
     cpdef object drain(self)
 
 
-cdef class Exchange:
+cdef class Exchange(ResponseHead):
     cdef readonly Channel connection  # None once it is over
-    cdef readonly Service service
 
     # The request.
-    cdef readonly str method
     cdef readonly bytes target
     cdef readonly list headers  # of pairs of bytes, the names in lower case
-    cdef readonly bint http11
-    cdef readonly bint keep_alive
     cdef readonly bint expects_continue
     cdef readonly long long content_length  # -1: none was given
     cdef bint has_body
-    cdef readonly bint begun  # the application has it
-    cdef readonly double began  # when the head was there, of the loop's clock: coarse
+    cdef int refusal            # the status to refuse it with when its turn comes; 0: it is not refused
+    cdef readonly bint begun    # the application was called
+    cdef readonly double began  # when the head was complete, on the loop's clock; see `timed` of the service
 
-    # What has come of its body and was not taken yet.
+    # Its content, as far as it has come and was not taken yet.
     cdef object parts  # None, bytes, or a list of them
     cdef readonly Py_ssize_t held
     cdef readonly long long body_size  # of all that came
     cdef readonly bint complete
     cdef readonly bint disconnected
-    cdef public object arrival  # called when there is more, or the end; None: nobody waits
+    cdef public object arrival  # called when there is more, or the end of it, or the client has gone; or None
 
-    # The response.
-    cdef readonly int status     # 0: there is none yet
-    cdef public bytes line       # of its status, when its reason is not the usual one
-    cdef object response_headers
-    cdef readonly bint started   # its head is on the way
+    # The response; see ResponseHead, too.
     cdef readonly bint finished
-    cdef bint dropped            # not by the application: what it still says is not heard
-    cdef readonly object client  # the connection's, once it is over
-    cdef readonly bint bodyless  # HEAD, 204, 304
-    cdef bint chunked
-    cdef readonly long long left # of the length that was announced; -1: none was
+    cdef readonly object client  # the connection's, once the exchange is over
     cdef readonly unsigned long long sent
 
     cdef int begin(self) except -1
@@ -75,9 +49,7 @@ cdef class Exchange:
     cdef int arrived(self) except -1
     cdef int feed(self, bytes data) except -1
     cdef bytes take_body(self)
-    cdef int start_response(self, int status, object headers) except -1
-    cdef Py_ssize_t compose_head(self, Py_ssize_t size, Py_ssize_t joined, bint final) except -1
-    cdef int compose(self, bytes body, bint final, bint first) except -1
+    cdef int compose(self, bytes body, bint final) except -1
     cdef int respond(self, bytes body, bint more) except -1
     cdef int framed(self, bytes body, bint more) except -1
     cdef int finish(self) except -1
@@ -89,4 +61,4 @@ cdef class Exchange:
 cdef object queued(object waiters, object future)
 cdef int wake(object waiters) except -1
 cdef object too_long()
-cdef Py_ssize_t put(Service service, Py_ssize_t used, bytes line) except -1
+cdef bytes path_of(bytes target)

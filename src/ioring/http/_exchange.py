@@ -5,47 +5,50 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.libc.string import memcpy
 
 JOIN_MAX = cython.declare(cython.Py_ssize_t, 16384)
-"""Up to so many bytes a body is copied behind its head, which is cheaper than sending two pieces."""
+"""Content of up to this many bytes is copied behind the head: one write is cheaper than two."""
 
 HELD_MAX = cython.declare(cython.Py_ssize_t, 65536)
-"""When so much of a body waits to be taken, nothing more is received."""
+"""While more bytes of a request's content than this wait to be read by the application, nothing is received."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Channel:
-    """A connection, as its exchanges see it."""
+    """What an exchange needs of its connection. An heir gives all of these methods."""
 
     def write(self, data):
+        """Sends bytes, now or when those before them are sent."""
         raise NotImplementedError
 
     def over(self, exchange):
-        """The response is on the way."""
+        """All of the exchange's response has been written."""
         raise NotImplementedError
 
     def pause_reading(self):
+        """Receives nothing until `resume_reading`."""
         raise NotImplementedError
 
     def resume_reading(self):
         raise NotImplementedError
 
     def abort(self):
+        """Closes the connection at once; what was not sent is lost."""
         raise NotImplementedError
 
     def drain(self):
-        """A future that is done when more may be written; None when that is so now."""
+        """A future that is done when more may be written; None when more may be written now."""
         raise NotImplementedError
 
 
-class Exchange:
-    """One request, and what is answered. Made by a connection; what is not ASGI is called with it."""
+class Exchange(ResponseHead):
+    """One request and its response. A connection makes it; applications that are not ASGI are called with it."""
 
     def begin(self):
-        """The head is there, and all earlier responses are sent."""
+        """Has the application answer: the head of the request is there, and all earlier responses are written."""
         return self.hand_to(self.service.application)
 
     def hand_to(self, function):
-        """Lets a function answer that is called with the exchange."""
+        """Has a function answer, which is called with the exchange."""
         self.begun = True
         self.service.active += 1
         function(self)
@@ -88,26 +91,22 @@ class Exchange:
         return parts
 
     def take(self):
-        """What has come of the request's body since the last call, as bytes."""
+        """The content of the request that was received since the last call, as bytes."""
         self.invite()
         return self.take_body()
 
     def invite(self):
-        """Somebody wants the body: a client that waits for a word before it sends it is given that."""
+        """The application wants the content: a client that sent ``Expect: 100-continue`` is told to send it."""
         if self.expects_continue and not self.complete and not self.started and self.connection is not None:
             self.expects_continue = False
             if self.body_size == 0:
                 self.connection.write(CONTINUE)
         return 0
 
-    def wants_body(self):
-        """Tells a client that waits with the body (``Expect: 100-continue``) to send it."""
-        self.invite()
-
     # The response.
 
     def start(self, status, headers):
-        """The response's status and headers (pairs of bytes); they are sent with the first of the body.
+        """Sets the response's status and headers (pairs of bytes), which are sent with the first of the content.
 
         Raises:
             RuntimeError: the response has begun already.
@@ -115,29 +114,18 @@ class Exchange:
         self.start_response(status, headers)
 
     def write(self, data, more=False):
-        """A piece of the response's body, as bytes; without ``more`` it is the last.
+        """Sends a part of the response's content, as bytes; without ``more`` it is the last.
 
         Raises:
-            RuntimeError: there is more, or less, than the length that was announced; or nothing may come any more.
-            ValueError: a header is none.
+            RuntimeError: it is more, or the last and less, than the content-length says; or the response is complete.
+            ValueError: a header has a name or a value that HTTP does not allow.
         """
         self.respond(data, more)
 
-    def announced(self):
-        """The content-length that ``start`` was given; -1 without one, or when it is none."""
-        for name, value in self.response_headers:
-            if name.lower() == b"content-length":
-                return int(value) if value.isdigit() else -1
-        return -1
-
-    def add_header(self, name, value):
-        """One more header for the response, before its body begins."""
-        self.response_headers = [*self.response_headers, (name, value)]
-
     def open_body(self):
-        """The head, as bytes, for who sends the response past ``write``; a content-length must have been given.
+        """The head, as bytes, for callers that send head and content themselves; it must have a content-length.
 
-        ``close_body`` is to be called when all of it is sent.
+        They call ``close_body`` when all of it is sent.
         """
         if self.started or self.connection is None:
             raise RuntimeError("the response has begun already")
@@ -145,127 +133,25 @@ class Exchange:
         return PyBytes_FromStringAndSize(self.service.scratch, used)
 
     def close_body(self, sent):
-        """The response has been sent, with so many bytes of a body."""
+        """The response has been sent, with so many bytes of content."""
         if self.connection is not None and not self.finished:
             self.left = 0
             self.sent += sent
             self.finish()
 
     def switched(self):
-        """Somebody has answered with 101: the connection speaks another protocol now."""
+        """The response was 101 (Switching Protocols), sent by somebody else: the protocol is another now."""
         self.status = 101
         self.service.statuses[1] += 1
-        if self.service.access is not None:
-            self.service.access(self)
+        if self.service.log_access is not None:
+            self.service.log_access(self)
 
     def refuse(self, status):
-        """Answers with an error of the server's own, if that is possible yet; the connection is closed."""
+        """Answers with an error of the server's own if no response has begun, and closes the connection."""
         self.fail(status)
 
-    def start_response(self, status, headers):
-        if self.dropped:
-            return 0
-        if self.status:
-            raise RuntimeError(f"a response with status {self.status} has begun already: {status} is too late")
-        if not 100 <= status <= 999:
-            raise ValueError(f"{status} is no status: 200 to 999")
-        if status < 200:
-            raise ValueError(f"{status} is no status of a final response: 200 to 999")
-        self.response_headers = headers
-        self.status = status
-        return 0
-
-    def compose_head(self, size, joined, final):
-        """Puts the head into `scratch`, where there is room for so much of a body; how long it is."""
-        service: Service = self.service
-        name: bytes
-        value: bytes
-        line: bytes = status_line(self.status) if self.line is None else self.line
-        used: cython.Py_ssize_t = PyBytes_GET_SIZE(line)
-        written: cython.Py_ssize_t
-        known: cython.int
-        number: cython.longlong
-        dated: cython.bint = False
-        named: cython.bint = False
-        closes: cython.bint = False
-        keeps: cython.bint = False
-        self.bodyless = self.method == "HEAD" or self.status == 204 or self.status == 304
-        self.left = -1
-        service.reserve(used + 512 + joined)
-        memcpy(service.scratch, PyBytes_AS_STRING(line), used)
-        for pair in self.response_headers:
-            name, value = pair
-            if name is None or value is None:
-                raise TypeError("names and values of headers are bytes, not None")
-            service.reserve(used + PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 512 + joined)
-            known = ioring_http_known(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-            if known != IORING_HTTP_OTHER:
-                if known == IORING_HTTP_CONTENT_LENGTH:
-                    number = ioring_http_number(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
-                    if number < 0:
-                        raise ValueError(f"{value!r} is no length (header content-length of the response)")
-                    if self.status == 204:
-                        continue  # RFC 9110, 8.6; with 304 it may stand
-                    if self.left >= 0:
-                        if number != self.left:
-                            raise ValueError("the response has two different lengths (header content-length)")
-                        continue
-                    self.left = number
-                elif known == IORING_HTTP_TRANSFER_ENCODING:
-                    continue  # it is the server that frames
-                elif known == IORING_HTTP_CONNECTION:
-                    closes |= ioring_http_lists(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), b"close")
-                    keeps = True
-                elif known == IORING_HTTP_DATE:
-                    dated = True
-                elif known == IORING_HTTP_SERVER:
-                    named = True
-            written = ioring_http_field(
-                service.scratch + used,
-                PyBytes_AS_STRING(name),
-                PyBytes_GET_SIZE(name),
-                PyBytes_AS_STRING(value),
-                PyBytes_GET_SIZE(value),
-            )
-            if written < 0:
-                if written == -1:
-                    raise ValueError(f"{name!r} cannot be the name of a header")
-                raise ValueError(f"header {name.decode('latin-1')}: {value!r} has a byte that no value may have")
-            used += written
-        if self.status == 204 or self.status == 304 or (self.method == "HEAD" and size == 0):
-            pass  # no length has to be told, and 0 would be wrong
-        elif self.left < 0:
-            if final:
-                self.left = size
-                used = put(service, used, b"content-length: %d\r\n" % size)
-            elif self.http11:
-                self.chunked = True
-                used = put(service, used, b"transfer-encoding: chunked\r\n")
-            else:
-                self.keep_alive = False
-        if closes or service.stopping:
-            self.keep_alive = False
-        if not keeps:
-            if not self.keep_alive:
-                used = put(service, used, b"connection: close\r\n")
-            elif not self.http11:
-                used = put(service, used, b"connection: keep-alive\r\n")
-        elif not closes and not self.keep_alive and self.http11:
-            used = put(service, used, b"connection: close\r\n")
-        if dated or named:
-            if not dated:
-                used = put(service, used, service.date_line)
-            if not named and service.server_header:
-                used = put(service, used, service.server_line)
-        else:
-            used = put(service, used, service.standard)
-        used = put(service, used, b"\r\n")
-        self.started = True
-        self.response_headers = None
-        return used
-
-    def compose(self, body, final, first):
-        """Sends the head with the first of the body behind it."""
+    def compose(self, body, final):
+        """Sends the head, with the first part of the content behind it."""
         service: Service = self.service
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(body)
         joined: cython.Py_ssize_t = size if size <= JOIN_MAX else 0
@@ -292,7 +178,7 @@ class Exchange:
         if self.finished:
             raise RuntimeError("the response is complete already: nothing can follow")
         if not self.started:
-            self.compose(body, not more, True)
+            self.compose(body, not more)
         else:
             self.framed(body, more)
         if not more:
@@ -302,7 +188,7 @@ class Exchange:
         return 0
 
     def framed(self, body, more):
-        """A piece of the body behind the head."""
+        """Sends a part of the content, as a chunk if the response is chunked."""
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(body)
         if self.bodyless:
             return 0
@@ -333,8 +219,8 @@ class Exchange:
             self.service.active -= 1
         self.service.statuses[min(self.status // 100, 5)] += 1
         self.service.sent += self.sent
-        if self.service.access is not None:
-            self.service.access(self)
+        if self.service.log_access is not None:
+            self.service.log_access(self)
         self.arrived()
         if connection is not None:
             self.client = connection.client
@@ -347,8 +233,8 @@ class Exchange:
         if self.finished:
             return 0
         self.dropped = self.disconnected = self.finished = True
-        if self.begun and self.service.access is not None:
-            self.service.access(self)
+        if self.begun and self.service.log_access is not None:
+            self.service.log_access(self)
         self.client = self.connection.client
         self.connection = None
         if self.begun:
@@ -356,7 +242,7 @@ class Exchange:
         return self.arrived()
 
     def fail(self, status):
-        """The server's own answer; the connection is closed behind it, at once when a response has begun already."""
+        """Answers with an error of the server's own, and closes the connection; at once when a response has begun."""
         if self.finished or self.connection is None:
             return 0
         self.keep_alive = False
@@ -368,7 +254,7 @@ class Exchange:
         self.service.refused += 1
         self.response_headers = [(b"content-type", b"text/plain; charset=utf-8")]
         text: str = reason(status)
-        self.compose(text.encode(), True, True)
+        self.compose(text.encode(), True)
         return self.finish()
 
     def __repr__(self):
@@ -376,9 +262,9 @@ class Exchange:
 
 
 def queued(waiters, future):
-    """One more who waits: ``None``, a future, or a list of them becomes the like.
+    """Adds a future to those that wait, which are ``None``, one future, or a list, and returns them.
 
-    Each has a future of its own, for who cancels one cancels its future. Those that did not wait to the end go here.
+    Each caller has a future of its own, since one that is cancelled cancels its future. Those are dropped here.
     """
     if waiters is None:
         return future
@@ -388,7 +274,7 @@ def queued(waiters, future):
 
 
 def wake(waiters):
-    """All go on."""
+    """Ends the waiting of all of them."""
     if isinstance(waiters, list):
         for future in cython.cast(list, waiters):
             if not future.done():
@@ -402,9 +288,10 @@ def too_long():
     return RuntimeError("the response is longer than its content-length")
 
 
-def put(service, used, line):
-    """Adds a line to what is in `scratch`; how much that is now."""
-    size: cython.Py_ssize_t = PyBytes_GET_SIZE(line)
-    service.reserve(used + size + 512)
-    memcpy(service.scratch + used, PyBytes_AS_STRING(line), size)
-    return used + size
+def path_of(target):
+    """The path of a target that is a whole URI, such as http://host/path; any other target is returned as it is."""
+    _, separator, rest = target.partition(b"://")
+    if not separator:
+        return target
+    _, slash, path = rest.partition(b"/")
+    return slash + path or b"/"

@@ -1,5 +1,4 @@
 cimport cython
-from ioring.http._asgi cimport path_of
 from ioring.http._exchange cimport Exchange
 from ioring.http._service cimport Service
 
@@ -40,8 +39,3 @@ cdef class Answers:
     cdef Answer chosen(self, Exchange exchange, Answer answer)
     cdef int count(self, Answer answer, Py_ssize_t more) except -1
     cdef int forget(self, bytes path) except -1
-
-
-@cython.final
-cdef class Mounts:
-    cdef readonly list places  # of a prefix, the same with what may follow it, and a function

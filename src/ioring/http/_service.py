@@ -1,4 +1,4 @@
-"""What the connections of an HTTP server share: the application, limits, counts, the time."""
+"""What the connections of an HTTP server share."""
 
 import email.utils
 import http
@@ -13,9 +13,11 @@ STATUS_LINES: dict = {}
 
 
 class Service:
-    """One server's: an application and how it is to be served.
+    """What all connections of a server need: the application, limits, time-outs, counts, the time.
 
-    Args:
+    An heir says what its server does, by the methods from `access_log` on.
+
+    Parameters:
         application: an ASGI application; with ``asgi=False`` a function that is called with each Exchange.
         loop: the event loop.
     """
@@ -37,12 +39,16 @@ class Service:
         self.server_line = b"server: ioring\r\n"
         self.now = loop.time()
         self.set_date()
+        # Asked for once: they are called for every request.
+        self.log_access = self.access_log()
+        self.find_mount = self.mount_finder()
+        self.apply_forwarded = self.forwarding()
 
     def __dealloc__(self):
         free(self.scratch)
 
     def reserve(self, size):
-        """Room for so many bytes in `scratch`."""
+        """Makes `scratch` at least this many bytes large."""
         if size > self.room:
             size = max(size, 2 * self.room, 4096)
             memory = cython.declare(cython.p_char, cython.cast(cython.p_char, realloc(self.scratch, size)))
@@ -53,7 +59,7 @@ class Service:
         return 0
 
     def set_date(self):
-        """The lines for responses: to be called after changes of what they say, too."""
+        """Makes the lines that all responses have; to be called after `server_header` or `date_header` was set, too."""
         self.second = int(time.time())
         self.date_line = b""
         if self.date_header:
@@ -61,7 +67,7 @@ class Service:
         self.standard = self.date_line + (self.server_line if self.server_header else b"")
 
     def tick(self):
-        """Sets the time, and ends what has taken too long or whose client is gone. To be called about once a second."""
+        """Sets the time, and closes connections that took too long or whose client has gone; twice a second or so."""
         self.now = self.loop.time()
         if int(time.time()) != self.second:
             self.set_date()
@@ -70,10 +76,49 @@ class Service:
         for connection in list(self.unread):
             connection.look()
 
-    def told(self, who, message, exception):
-        if self.trouble is not None:
-            self.trouble(who, message, exception)
-        return 0
+    # What an heir says.
+
+    def access_log(self):
+        """The function that is called with each Exchange that is over; None: there is no log of them."""
+
+    def mount_finder(self):
+        """The function that is called with the target of each request, and returns the function to answer it or None.
+
+        What it returns is called with the Exchange in place of the application. None: there are no such functions.
+        """
+
+    def forwarding(self):
+        """The function that changes an ASGI scope to what a trusted proxy says of the client; None: none is trusted."""
+
+    def trusts(self, client):
+        """Whether a client is a trusted proxy; (host, port), or None on a Unix socket. Not called without one."""
+        return False
+
+    def open_websocket(self, connection, exchange, rest):
+        """Takes over a connection for a WebSocket; called when `websockets` is set.
+
+        Parameters:
+            connection: the Connection, which receives nothing any more.
+            exchange: the request for the WebSocket.
+            rest: bytes that were received behind the request.
+        """
+        raise NotImplementedError
+
+    def send_file(self, exchange, path):
+        """Sends a file as the content of a response; returns a future that is done when it is sent."""
+        raise NotImplementedError
+
+    def exhausted(self):
+        """`requests_max` requests have begun."""
+
+    def trouble(self, who, message, exception):
+        """Something went wrong.
+
+        Parameters:
+            who: the Connection, WebSocket or Exchange that it happened to.
+            message: one line.
+            exception: what was raised, or None.
+        """
 
 
 def reason(status):

@@ -49,9 +49,7 @@ def environ(exchange: Exchange, channel: Channel, base: dict, body):
         path = target[:at]
         query = target[at + 1 :]
     if not path.startswith(b"/"):
-        _, separator, rest = path.partition(b"://")
-        if separator:
-            path = b"/" + rest.partition(b"/")[2]
+        path = path_of(path)
     if b"%" in path:
         path = unquote_to_bytes(path)
     client = channel.client
@@ -60,7 +58,7 @@ def environ(exchange: Exchange, channel: Channel, base: dict, body):
     headers = exchange.headers
     if channel.trusted:
         scope = {"type": "http", "scheme": scheme, "client": client, "server": server, "headers": headers}
-        exchange.service.proxy(scope)
+        exchange.service.apply_forwarded(scope)
         client, server, scheme, headers = scope["client"], scope["server"], scope["scheme"], scope["headers"]
     result["REQUEST_METHOD"] = exchange.method
     result["PATH_INFO"] = path.decode("latin-1")

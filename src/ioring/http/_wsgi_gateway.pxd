@@ -8,11 +8,8 @@ from ioring.http._service cimport Service
 cdef class Gateway:
     cdef readonly object application
     cdef readonly object loop
-    cdef public dict base         # what is the same in the environ of every request
-    cdef public object stream     # called with a Call: the file that it reads a body from that is not whole yet
-    cdef public object wrapper    # the class that is wsgi.file_wrapper
-    cdef public object send_file  # called with a Call and such an object, in the thread: whether that has sent it
-    cdef public object start_file  # called with a Call, a file, an offset and a count, in the loop's thread
+    cdef readonly dict base       # what is the same in the environ of every request
+    cdef readonly object wrapper  # the class that is wsgi.file_wrapper
 
     cdef LoopCore core            # the loop, when it is one on a ring
 
@@ -26,7 +23,7 @@ cdef class Gateway:
     cdef list idle             # those of them that have nothing to do
     cdef unsigned active       # how many others there are
     cdef bint waking           # one of them is being woken
-    cdef bint waits            # the application is one that waits
+    cdef bint waits            # the application blocks
     cdef list done             # calls that the loop is to look at
     cdef bint told             # the loop knows that there are any
     cdef bint closing

@@ -1,10 +1,12 @@
-"""WSGI (PEP 3333): requests handed to threads, and what these answer handed back to the loop.
+"""WSGI (PEP 3333): the loop hands requests to threads, and the threads hand responses back to the loop.
 
-Both ways are batched, because waking another thread costs more than a small request. The loop wakes one thread, which
-works on until there are no more requests, and then tells the loop of all its responses in one breath with going to
-sleep. So an application that does not wait is run by a single thread for all requests of a turn. While requests wait
-the loop looks every millisecond. When it finds that none was taken since the last time, the application is one that
-waits: from then on a thread that takes a request wakes the next thread, and responses are told of at once.
+Both are done in batches, because waking a thread costs more than a small request. The loop wakes one thread, which runs
+the application until no requests are left, and then wakes the loop once for all of their responses before it sleeps. So
+one thread runs all requests of a turn of the loop when the application does not block.
+
+While requests wait for a thread the loop looks after them every millisecond. When none was taken since it looked last,
+the application blocks: from then on a thread that takes a request wakes another thread, and each response is handed
+back at once.
 """
 
 import io
@@ -15,45 +17,67 @@ from cython.cimports.ioring.http.thread_gate import ioring_gate_pass, ioring_gat
 from cython.cimports.ioring.loop._core import LoopCore
 from cython.cimports.ioring.ring.uring import URING_OP_FUTEX_WAKE, sqe_p, uring_send_wakeup
 
+from ioring.http.errors import ClientDisconnected
+
 PRIVATE_U32 = cython.declare(cython.int, 0x82)
-"""FUTEX2_SIZE_U32 and FUTEX2_PRIVATE: what sort of futex a gate is."""
+"""FUTEX2_SIZE_U32 | FUTEX2_PRIVATE: the kind of futex that a gate is."""
 
 PATIENCE_S = cython.declare(cython.double, 0.001)
-"""After so long requests that wait, and responses that nobody was told of, are looked after."""
+"""The loop looks this often after requests that wait for a thread and responses that it was not told of."""
 
 WAITING_CALLS = cython.declare(cython.ulong, 1000)
-"""For so many calls an application that was found waiting is taken for one that waits."""
+"""An application that was found blocking is taken to block for this many more requests."""
 
 WHOLE_MAX = cython.declare(cython.Py_ssize_t, 65536)
-"""Up to so many bytes of a body are received before a thread gets the request; it reads more from the connection."""
+"""A thread gets a request when all of its content was received, or more bytes of it than this."""
 
 UNSENT_MAX = cython.declare(cython.Py_ssize_t, 65536)
-"""When so much of a response waits to be sent, its thread waits too."""
-
-
-class ClientDisconnected(OSError):
-    """The client has gone: nobody waits for the response."""
+"""While more bytes of a response than this wait to be sent, its thread waits."""
 
 
 class Gateway:
     """Between an HTTP server's loop and the threads that run a WSGI application.
 
-    Args:
+    An heir gives `open_body`, `send_file` and `start_file`.
+
+    Parameters:
         application: the WSGI application.
         loop: the event loop.
+        base: what is the same in the environ of every request.
+        wrapper: the class that is ``wsgi.file_wrapper``.
     """
 
-    def __init__(self, application, loop):
+    def __init__(self, application, loop, base, wrapper):
         self.application = application
         self.loop = loop
+        self.base = base
+        self.wrapper = wrapper
         self.core = loop if isinstance(loop, LoopCore) else None
         self.idle = []
         self.workers = []
         self.done = []
-        self.base = {}
+
+    # What an heir gives.
+
+    def open_body(self, call):
+        """The file from which a Call reads the request's content while it is received."""
+        raise NotImplementedError
+
+    def send_file(self, call, result):
+        """Sends a `wrapper` object that an application returned, if it wraps a file that can be sent without reading.
+
+        Called in the Call's thread. Returns whether it was sent.
+        """
+        raise NotImplementedError
+
+    def start_file(self, call, file, offset, count):
+        """Begins to send a part of a file as the content of a Call's response; calls `call.file_sent` at its end."""
+        raise NotImplementedError
+
+    # Requests and threads.
 
     def begin(self, exchange: Exchange):
-        """A request is there. In the loop's thread, like all that is not said to be in another."""
+        """A request is there. In the loop's thread, like all methods that do not say otherwise."""
         call: Call = Call.__new__(Call)
         call.gateway = self
         call.exchange = exchange
@@ -68,7 +92,7 @@ class Gateway:
         worker: Worker = None
         watch: cython.bint
         call.submitted = True
-        call.input = io.BytesIO(call.exchange.take_body()) if call.exchange.complete else self.stream(call)
+        call.input = io.BytesIO(call.exchange.take_body()) if call.exchange.complete else self.open_body(call)
         with self.lock:
             if self.last is None:
                 self.first = call
@@ -90,7 +114,7 @@ class Gateway:
         return 0
 
     def next_worker(self):
-        """The thread to be woken for what waits, if there is one. The lock is held."""
+        """The thread to be woken for the requests that wait, if one is idle. The lock is held."""
         if self.waking or not self.idle:
             return None
         self.waking = True
@@ -106,7 +130,7 @@ class Gateway:
         return 0
 
     def look(self):
-        """Delivers what nobody was told of, and finds out whether the application waits."""
+        """Takes responses that the loop was not told of, and finds out whether the application blocks."""
         worker: Worker = None
         self.watched = False
         with self.lock:
@@ -172,7 +196,7 @@ class Gateway:
                 worker.call = None
 
     def rest(self, worker, tell):
-        """The thread waits for its gate; before that it has the loop told."""
+        """The thread waits for its gate; with ``tell`` it first tells the loop of its responses."""
         code: cython.int
         fd: cython.int = -1
         if tell:
@@ -204,7 +228,7 @@ class Gateway:
             worker.open()
 
     def abandon(self):
-        """Nobody waits for what is being worked on any more."""
+        """Nobody waits for the responses any more."""
         worker: Worker
         call: Call
         with self.lock:
@@ -241,8 +265,8 @@ class Gateway:
             call.deliver()
 
 
-class Worker:
-    """A thread, to those that wake it."""
+class Worker(LoopOp):
+    """A thread, as others wake it."""
 
     def open(self):
         """The thread goes on."""
@@ -251,7 +275,7 @@ class Worker:
         return 0
 
     def open_later(self):
-        """The same when the loop's thread is at the end of its turn: by a request, for which it gives up the GIL."""
+        """The same at the end of the loop's turn, by a request to the kernel: the loop gives up the GIL for that."""
         if self.loop is None or self.table != cython.NULL:
             return self.open()
         return self.loop.enqueue(self)
@@ -267,7 +291,7 @@ class Worker:
         return 0
 
     def complete(self, res, flags):
-        if res < 0:  # the kernel cannot do that, before 6.7
+        if res < 0:  # kernels before 6.7 do not know the operation
             ioring_gate_wake(cython.address(self.gate))
         return 0
 
@@ -347,7 +371,7 @@ class Call:
             self.put(data, False)
 
     def iterate(self, result):
-        """Sends what the application returned."""
+        """Sends the iterable that the application returned."""
         piece: bytes
         if type(result) is list or type(result) is tuple:
             body = result[0] if len(result) == 1 else b"".join(result)
@@ -375,7 +399,7 @@ class Call:
         return self.put(b"", True)
 
     def put(self, data, last):
-        """A piece of the body; waits while too much waits to be sent."""
+        """Sends a part of the content; waits while more than UNSENT_MAX bytes are not sent."""
         if self.status == 0:
             raise RuntimeError("the application's body comes before its call of start_response")
         with self.gateway.lock:
@@ -397,10 +421,10 @@ class Call:
             self.worker.wait()
 
     def more(self):
-        """The next bytes of the request's body; none at its end. Waits for them.
+        """Waits for the next bytes of the request's content, and returns them; none at its end.
 
         Raises:
-            ClientDisconnected: there will not be any.
+            ClientDisconnected: the client has gone.
         """
         with self.gateway.lock:
             self.given = None
@@ -418,7 +442,7 @@ class Call:
             self.worker.wait()
 
     def hand_file(self, file, offset, count):
-        """Sends a part of a file, by the loop, as all of the body. Waits for that."""
+        """Has the loop send a part of a file as the content of the response, and waits for that."""
         with self.gateway.lock:
             self.head_sent = True
             self.file = (file, offset, count)
@@ -432,7 +456,7 @@ class Call:
             self.worker.wait()
 
     def post(self, at_once):
-        """The loop is to look at this: at once, or when the thread has nothing more to do."""
+        """Has the loop look at this call: at once, or when the thread has no more requests."""
         gateway = self.gateway
         tell: cython.bint = False
         with gateway.lock:
@@ -448,7 +472,7 @@ class Call:
     # In the loop's thread.
 
     def wake(self):
-        """The thread is to look again at what it waits for."""
+        """Has the thread look again at what it waits for."""
         wakes: cython.bint
         with self.gateway.lock:
             wakes = self.waiting
@@ -458,7 +482,7 @@ class Call:
         return 0
 
     def arrived(self):
-        """There is more of the request's body, its end, or nobody any more to answer to."""
+        """More of the request's content was received, or its end, or the client has gone."""
         exchange = self.exchange
         if exchange.finished:
             exchange.arrival = None
@@ -471,7 +495,7 @@ class Call:
             self.give()
 
     def give(self):
-        """Gives the thread what has come of the request's body."""
+        """Gives the thread the content that was received."""
         exchange = self.exchange
         if exchange.finished:
             self.lost = True
@@ -536,31 +560,26 @@ class Call:
         self.gateway.start_file(self, *self.file)
 
     def drained(self, future):
-        """The client has taken what waited."""
+        """Everything that was written is sent."""
         with self.gateway.lock:
             self.unsent -= self.paused
             self.paused = 0
         self.wake()
 
     def file_sent(self):
-        """What hand_file() waits for."""
+        """The file is sent, or cannot be: hand_file() returns."""
         with self.gateway.lock:
             self.file = None
         self.wake()
 
-    def passed(self, size: cython.Py_ssize_t):
-        """So many bytes of the body went to the client beside the exchange."""
-        self.exchange.left -= size
-        self.exchange.sent += size
-
     def failed(self, error):
-        """The application, or what it said, is wrong."""
+        """The application raised an exception, or its response is not one."""
         exchange = self.exchange
         self.lost = True
         if not self.reported:
             self.reported = True
             exchange.service.failures += 1
             behind = " behind its response" if exchange.finished else ""
-            exchange.service.told(exchange, f"the application raised an exception{behind}", error)
+            exchange.service.trouble(exchange, f"the application raised an exception{behind}", error)
         exchange.fail(500)
         return self.wake()

@@ -5,7 +5,11 @@ import importlib
 import inspect
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
+from ioring.http.asgi_types import Receive, Scope, Send
+from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 
 
@@ -15,13 +19,13 @@ class Application:
     ``kind`` is "asgi", "wsgi", "folder" or "page"; ``subject`` the callable or the path.
     """
 
-    def __init__(self, kind, subject, name):
+    def __init__(self, kind: str, subject: Any, name: str) -> None:
         self.kind = kind
         self.subject = subject
         self.name = name
 
 
-def load(configuration):
+def load(configuration: Configuration) -> Application:
     """The application of a configuration.
 
     Raises:
@@ -55,12 +59,12 @@ def load(configuration):
     return Application(kind, asgi3(subject) if kind == "asgi" else subject, name)
 
 
-def is_folder(target):
+def is_folder(target: str) -> bool:
     """Whether a target means a folder: module:name cannot have a slash."""
     return "/" in target or target in (".", "..") or (":" not in target and os.path.isdir(target))
 
 
-def imported(target, folder):
+def imported(target: str, folder: str) -> Any:
     """The object that module:name says; the name may be left out when it is `app` or `application`."""
     module_name, separator, names = target.partition(":")
     if not module_name:
@@ -91,7 +95,7 @@ def imported(target, folder):
     return subject
 
 
-def place(error):
+def place(error: BaseException) -> str:
     """Where an exception was raised, for one line."""
     traceback = error.__traceback__
     if isinstance(error, SyntaxError) and error.filename:
@@ -103,7 +107,7 @@ def place(error):
     return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}: "
 
 
-def made(factory, name):
+def made(factory: Any, name: str) -> Any:
     if not callable(factory):
         raise ConfigurationError(f"{name} is not callable, so that it makes no application")
     try:
@@ -112,7 +116,7 @@ def made(factory, name):
         raise ConfigurationError(f"{name}() raised {place(error)}{type(error).__name__}: {error}") from error
 
 
-def takes_nothing(subject):
+def takes_nothing(subject: Callable[..., object]) -> bool:
     """Whether something can do without arguments, and so is a factory."""
     try:
         parameters = inspect.signature(subject).parameters.values()
@@ -123,7 +127,7 @@ def takes_nothing(subject):
     )
 
 
-def interface_of(subject):
+def interface_of(subject: Any) -> str:
     """Whether something is "asgi" or "wsgi", by what calling it takes and gives."""
     function = subject
     while isinstance(function, functools.partial):
@@ -141,7 +145,7 @@ def interface_of(subject):
     return "wsgi" if count == 2 else "asgi"
 
 
-def asgi3(subject):
+def asgi3(subject: Any) -> Any:
     """An ASGI 3 application; ASGI 2 had two calls for one."""
     if inspect.isclass(subject):
         twice = not hasattr(subject, "__await__")  # else an object of it is what is awaited
@@ -150,7 +154,7 @@ def asgi3(subject):
         twice = not inspect.iscoroutinefunction(function) and len(inspect.signature(function).parameters) == 1
     if twice:
 
-        async def application(scope, receive, send):
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await subject(scope)(receive, send)
 
         return application

@@ -2,9 +2,10 @@
 
 import calendar
 import email.utils
+from collections.abc import Collection, Iterable
 
 RANGES_MAX = 16
-"""A request for more of them gets the whole file: nobody means it."""
+"""A request for more ranges than this gets the whole file: no real client needs that many."""
 
 CODINGS = (b"br", b"zstd", b"gzip")
 """Encodings that a file beside another may have; the better ones first."""
@@ -13,18 +14,18 @@ CODINGS = (b"br", b"zstd", b"gzip")
 class Headers:
     """Those of a request that matter here; values of the same name are joined."""
 
-    def __init__(self, pairs):
-        self.values = {}
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self.values: dict[bytes, bytes] = {}
         for name, value in pairs:
             if name.startswith(b"if-") or name in (b"range", b"accept-encoding"):
                 known = self.values.get(name)
                 self.values[name] = value if known is None else known + b", " + value
 
-    def get(self, name):
+    def get(self, name: bytes) -> bytes | None:
         return self.values.get(name)
 
 
-def precondition(headers, etag, modified):
+def precondition(headers: Headers, etag: bytes, modified: int) -> int | None:
     """The status that a request ends with before there is a body: 412, 304, or None (RFC 9110, section 13.2.2).
 
     Parameters:
@@ -46,7 +47,7 @@ def precondition(headers, etag, modified):
     return 304 if date is not None and modified <= date else None
 
 
-def names(value, etag, weak):
+def names(value: bytes, etag: bytes, weak: bool) -> bool:
     """Whether a list of entity tags has one, or is `*`."""
     if value.strip() == b"*":
         return True
@@ -57,7 +58,7 @@ def names(value, etag, weak):
     return False
 
 
-def time_of(value):
+def time_of(value: bytes | None) -> int | None:
     """The seconds of an HTTP date; None when it is none."""
     if value is None:
         return None
@@ -68,11 +69,11 @@ def time_of(value):
         return None
 
 
-def http_date(seconds):
+def http_date(seconds: float) -> bytes:
     return email.utils.formatdate(seconds, usegmt=True).encode()
 
 
-def ranges_of(headers, etag, modified, size):
+def ranges_of(headers: Headers, etag: bytes, modified: int, size: int) -> list[tuple[int, int]] | None:
     """The parts of a file that are asked for: pairs of offset and size; None for the whole, [] when it has none."""
     value = headers.get(b"range")
     if value is None:
@@ -119,11 +120,11 @@ def ranges_of(headers, etag, modified, size):
     return parts
 
 
-def number(text):
+def number(text: bytes) -> bool:
     return text.isdigit() and len(text) <= 18
 
 
-def coding_of(accepted, available):
+def coding_of(accepted: bytes | None, available: Collection[bytes]) -> bytes | None:
     """Which of the encodings that a file has is best for a client; None: as it is.
 
     Parameters:
@@ -150,7 +151,7 @@ def coding_of(accepted, available):
     return best
 
 
-def quality(text):
+def quality(text: bytes) -> float:
     """The weight of an item; what is none counts as a refusal."""
     try:
         weight = float(text)

@@ -1,17 +1,28 @@
-"""How a server is to be run: every option once, with its default, for the command, the environment and Python."""
+"""How a server is to be run: every option once, with its default, for the command, the environment and"
+" Python."""
 
 import dataclasses
 import math
 import os
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
-from ioring.http.env_file import load_environment
 from ioring.http.errors import ConfigurationError
 
 WORKERS_MAX = 1024
 
 
-def option(default, help, *, kind=None, choices=None, metavar=None, flag=False, several=False):
-    """A field; ``help`` is what the command says of it. What there may be ``several`` of is a tuple."""
+def option(
+    default: object,
+    help: str,
+    *,
+    kind: type[int] | type[float] | None = None,
+    choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
+    flag: bool = False,
+    several: bool = False,
+) -> Any:
+    """A field; ``help`` is what the command says of it. The value of an option that may be repeated is a tuple."""
     return dataclasses.field(
         default=default,
         metadata={
@@ -27,104 +38,161 @@ def option(default, help, *, kind=None, choices=None, metavar=None, flag=False, 
 
 @dataclasses.dataclass
 class Configuration:
-    """What ``ioring serve`` is told. Sizes are bytes and times seconds; 0 means no limit, or never."""
+    """The options of ``ioring serve``. Sizes are bytes and times seconds; 0 means no limit, or never."""
 
     target: object = None
 
     # The application.
-    interface: str = option("auto", "What the application speaks.", choices=("auto", "asgi", "wsgi"))
-    factory: bool = option(False, "APP is a function that returns the application.", flag=True)
-    app_dir: str = option("", "Import the application from this folder.", metavar="FOLDER")
-    root_path: str = option("", "The path under which a proxy shows the application.", metavar="PATH")
-    lifespan: str = option("auto", "Run the application's start-up and shutdown.", choices=("auto", "on", "off"))
-    threads: int = option(0, "Threads for a WSGI application; 0: four more than CPUs, up to 32.", kind=int)
+    interface: str = option(
+        "auto", "Interface of the application; auto: found out by its signature.", choices=("auto", "asgi", "wsgi")
+    )
+    factory: bool = option(
+        False, "APP is a function that is called without arguments and returns the application.", flag=True
+    )
+    app_dir: str = option("", "Directory to import the application from.", metavar="FOLDER")
+    root_path: str = option(
+        "",
+        "URL path below which a proxy publishes the application (root_path in ASGI, SCRIPT_NAME in WSGI).",
+        metavar="PATH",
+    )
+    lifespan: str = option(
+        "auto",
+        "Run the application's start-up and shutdown (the lifespan protocol of ASGI); auto: if it supports them.",
+        choices=("auto", "on", "off"),
+    )
+    threads: int = option(
+        0, "Threads that run a WSGI application. 0: four more than there are CPUs, at most 32.", kind=int
+    )
 
     # Files.
-    mount: tuple = option(
-        (), "Serve the files of a folder below a path, such as /static=./public.", metavar="PATH=FOLDER", several=True
+    mount: tuple[str, ...] = option(
+        (),
+        "Serve the files of a directory below a URL path, such as /static=./public. May be repeated.",
+        metavar="PATH=FOLDER",
+        several=True,
     )
-    listing: bool = option(False, "Show what is in folders that have no index.html.", flag=True)
-    hidden: bool = option(False, "Serve files and folders whose names begin with a dot.", flag=True)
+    listing: bool = option(False, "List the files of directories that have no index.html.", flag=True)
+    hidden: bool = option(False, "Serve files and directories whose names begin with a dot.", flag=True)
     cache_max_age: int = option(
-        -1, "Seconds for which clients may keep files; 0: they have to ask each time.", kind=int
+        -1,
+        "Seconds for which clients may cache files (Cache-Control: max-age). 0: they revalidate them each time.",
+        kind=int,
     )
 
     # Where to listen.
-    host: str = option("127.0.0.1", "Address to listen on.")
-    port: int = option(8000, "Port to listen on; 0: a free one.", kind=int)
-    uds: str = option("", "Listen on a Unix socket instead.", metavar="PATH")
-    fd: int = option(-1, "Listen on this descriptor, a listening socket, instead.", kind=int)
-    backlog: int = option(2048, "Connections that may wait to be accepted.", kind=int)
+    host: str = option("127.0.0.1", "Host name or IP address to listen on.")
+    port: int = option(8000, "TCP port to listen on. 0: any free port.", kind=int)
+    uds: str = option("", "Listen on a Unix domain socket at this path instead of a TCP port.", metavar="PATH")
+    fd: int = option(-1, "Listen on this file descriptor, an open listening socket, instead of a TCP port.", kind=int)
+    backlog: int = option(2048, "Connections that wait in the kernel until they are accepted, at most.", kind=int)
 
     # Processes.
-    workers: int = option(1, "Processes that serve, each with a loop of its own.", kind=int)
+    workers: int = option(1, "Number of worker processes.", kind=int)
     worker_timeout: float = option(
-        0.0, "Seconds after which a worker whose loop stands still is killed and replaced.", kind=float
+        0.0, "Seconds after which a worker whose event loop is blocked is killed and replaced. 0: never.", kind=float
     )
-    reload: bool = option(False, "Restart when files change, for development.", flag=True)
-    reload_dir: tuple = option(
-        (), "Watch this folder; may be repeated.  [default: --app-dir, or .]", metavar="FOLDER", several=True
+    reload: bool = option(False, "Restart the server when source files change; for development.", flag=True)
+    reload_dir: tuple[str, ...] = option(
+        (),
+        "Directory that --reload watches. May be repeated.  [default: --app-dir, or .]",
+        metavar="FOLDER",
+        several=True,
     )
-    reload_include: tuple = option(
-        (), "Watch files of such names; may be repeated.  [default: *.py]", metavar="GLOB", several=True
+    reload_include: tuple[str, ...] = option(
+        (),
+        "Pattern of file names that --reload watches. May be repeated.  [default: *.py]",
+        metavar="GLOB",
+        several=True,
     )
-    env_file: str = option("", "Set the variables of this file, KEY=VALUE lines.", metavar="PATH")
+    env_file: str = option(
+        "", "File of KEY=VALUE lines: environment variables to set, except those that are set already.", metavar="PATH"
+    )
 
     # TLS.
-    ssl_certfile: str = option("", "Speak TLS, with this certificate (PEM, with its chain).", metavar="PATH")
-    ssl_keyfile: str = option("", "The certificate's key, when it is in another file.", metavar="PATH")
-    ssl_keyfile_password: str = option("", "What the key is encrypted with.", metavar="TEXT")
-    ssl_ca_certs: str = option("", "Certificates that those of clients are checked with.", metavar="PATH")
-    ssl_cert_reqs: str = option("none", "Certificates of clients.", choices=("none", "optional", "required"))
-    ssl_ciphers: str = option("", "Ciphers up to TLS 1.2, as OpenSSL names them.", metavar="LIST")
+    ssl_certfile: str = option("", "Serve HTTPS with this certificate (PEM, with its chain).", metavar="PATH")
+    ssl_keyfile: str = option("", "Private key of the certificate (PEM), if it is in another file.", metavar="PATH")
+    ssl_keyfile_password: str = option("", "Password of the private key.", metavar="TEXT")
+    ssl_ca_certs: str = option("", "CA certificates (PEM) that verify the certificates of clients.", metavar="PATH")
+    ssl_cert_reqs: str = option(
+        "none", "Whether clients have to show a certificate.", choices=("none", "optional", "required")
+    )
+    ssl_ciphers: str = option("", "Ciphers for TLS up to version 1.2, in OpenSSL's format.", metavar="LIST")
 
     # Proxies.
     forwarded_allow_ips: str = option(
         "127.0.0.1,::1,unix",
-        "Proxies whose X-Forwarded-For and -Proto count: addresses, networks, unix, or *.",
+        "Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted: IP addresses, networks, unix for "
+        "clients on a Unix domain socket, or * for all.",
         metavar="LIST",
     )
 
-    # What is told.
-    access_log: bool = option(True, "Print a line for each request.", flag=True)
-    log_format: str = option("plain", "How lines are printed.", choices=("plain", "json"))
-    log_level: str = option("info", "Print what is at least so serious.", choices=("info", "warning", "error"))
-    metrics: str = option("", "Show the server's figures for Prometheus at this path.", metavar="PATH")
+    # Logs and metrics.
+    access_log: bool = option(True, "Log a line for each request.", flag=True)
+    log_format: str = option("plain", "Format of log lines.", choices=("plain", "json"))
+    log_level: str = option("info", "Lowest level of log lines that are printed.", choices=("info", "warning", "error"))
+    metrics: str = option("", "URL path at which the server's metrics are published for Prometheus.", metavar="PATH")
 
     # Limits.
-    limit_max_requests: int = option(0, "Requests after which a worker is replaced.", kind=int)
-    limit_max_requests_jitter: int = option(0, "Up to so many more, so that not all end at once.", kind=int)
-    limit_concurrency: int = option(0, "Requests worked on at once; further ones are answered with 503.", kind=int)
-    limit_head: int = option(65536, "Bytes in the head of a request.", kind=int)
-    limit_body: int = option(0, "Bytes in the body of a request.", kind=int)
+    limit_max_requests: int = option(
+        0, "Requests after which a worker is replaced, or a server without workers stops. 0: never.", kind=int
+    )
+    limit_max_requests_jitter: int = option(
+        0,
+        "Largest random number that is added to --limit-max-requests, so that workers are not all replaced at once.",
+        kind=int,
+    )
+    limit_concurrency: int = option(
+        0, "Requests that a worker processes at once; further ones are answered with 503. 0: no limit.", kind=int
+    )
+    limit_head: int = option(
+        65536, "Largest head of a request (request line and headers) in bytes. 0: no limit.", kind=int
+    )
+    limit_body: int = option(0, "Largest body of a request in bytes. 0: no limit.", kind=int)
 
     # Time-outs.
-    timeout_head: float = option(30.0, "For the head of a request.", kind=float)
-    timeout_body: float = option(
-        60.0, "For a client to let a body wait; 500 bytes of it give a second back.", kind=float
+    timeout_head: float = option(
+        30.0, "Seconds in which a client has to send the head of a request. 0: no limit.", kind=float
     )
-    timeout_keep_alive: float = option(5.0, "For the next request on a connection.", kind=float)
-    timeout_write: float = option(60.0, "For a client to take something of a response.", kind=float)
-    timeout_graceful_shutdown: float = option(30.0, "For requests to end when the server stops.", kind=float)
+    timeout_body: float = option(
+        60.0,
+        "Seconds for which a client may keep the server waiting for the body of a request; a client that "
+        "sends at least 500 bytes a second may take as long as it needs. 0: no limit.",
+        kind=float,
+    )
+    timeout_keep_alive: float = option(
+        5.0, "Seconds for which a connection stays open between requests. 0: no limit.", kind=float
+    )
+    timeout_write: float = option(
+        60.0,
+        "Seconds after which a client that receives nothing of its response is disconnected. 0: no limit.",
+        kind=float,
+    )
+    timeout_graceful_shutdown: float = option(
+        30.0, "Seconds for which a server that stops waits for requests to finish. 0: no limit.", kind=float
+    )
 
     # WebSockets.
-    ws_max_size: int = option(16777216, "Bytes in a message of a WebSocket.", kind=int)
-    ws_ping_interval: float = option(20.0, "Between pings of a WebSocket.", kind=float)
-    ws_ping_timeout: float = option(20.0, "For the answer to one.", kind=float)
-    ws_deflate: bool = option(True, "Compress the messages of WebSockets whose clients can.", flag=True)
+    ws_max_size: int = option(16777216, "Largest WebSocket message in bytes. 0: no limit.", kind=int)
+    ws_ping_interval: float = option(20.0, "Seconds between pings on a WebSocket. 0: no pings.", kind=float)
+    ws_ping_timeout: float = option(
+        20.0, "Seconds after which a WebSocket whose client has not answered a ping is closed. 0: no limit.", kind=float
+    )
+    ws_deflate: bool = option(
+        True, "Compress WebSocket messages (permessage-deflate) if the client supports it.", flag=True
+    )
 
     # Responses.
-    server_header: bool = option(True, "Name the server in responses.", flag=True)
-    date_header: bool = option(True, "Tell the date in responses.", flag=True)
+    server_header: bool = option(True, "Send the header Server in responses.", flag=True)
+    date_header: bool = option(True, "Send the header Date in responses.", flag=True)
 
     # The loop.
-    fallback: str = option("", "Without io_uring, serve on this loop.", choices=("", "asyncio"))
+    fallback: str = option("", "Event loop to serve on when io_uring is not available.", choices=("", "asyncio"))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self.check(field)
 
-    def check(self, field):
+    def check(self, field: dataclasses.Field[Any]) -> None:
         metadata = field.metadata
         if not metadata:
             return
@@ -153,33 +221,39 @@ class Configuration:
             raise ConfigurationError(f"port: {value} is none: 0 to 65535")
 
     @classmethod
-    def from_environment(cls, given, environment=os.environ):
-        """What is given, and for the rest what IORING_* variables say, those of ``env_file`` included."""
+    def from_environment(
+        cls, given: Mapping[str, Any], environment: MutableMapping[str, str] = os.environ
+    ) -> "Configuration":
+        """The given options, and for all others those of IORING_* variables, also of the ``env_file``."""
         values = dict(given)
         file = values.get("env_file") or environment.get("IORING_ENV_FILE")
         if file:
+            from ioring.http.env_file import load_environment
+
             load_environment(file, environment)
         for field in dataclasses.fields(cls):
             name = f"IORING_{field.name.upper()}"
             if field.metadata and field.name not in values and name in environment:
                 values[field.name] = parsed(name, environment[name], field)
         for name, variable in USUAL.items():
-            # Nothing at all is a list, too: nobody is trusted.
+            # An empty list counts: no proxy is trusted.
             if name not in values and (environment.get(variable) or (name == LISTED and variable in environment)):
                 field = next(field for field in dataclasses.fields(cls) if field.name == name)
                 values[name] = parsed(variable, environment[variable], field)
         if values.get("reload") and "workers" not in given:
-            values["workers"] = 1  # WEB_CONCURRENCY is about the machine, not about this run
+            values["workers"] = 1  # WEB_CONCURRENCY is set for a machine, not for this run
         return cls(**values)
 
     @classmethod
-    def of_program(cls, target, options):
-        """What a program gives to ``serve``; of the environment only what it names (``env_file``)."""
+    def of_program(cls, target: object, options: Mapping[str, Any]) -> "Configuration":
+        """The options that a program gives to ``serve``. Variables do not count, but those of ``env_file`` are set."""
         known = {field.name for field in dataclasses.fields(cls) if field.metadata}
         for name in options:
             if name not in known:
                 raise ConfigurationError(f"{name}: there is no such option")
         if options.get("env_file"):
+            from ioring.http.env_file import load_environment
+
             load_environment(options["env_file"], os.environ)
         return cls(target=target, **options)
 
@@ -188,11 +262,11 @@ LISTED = "forwarded_allow_ips"
 """The option that is a list in a string."""
 
 USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", LISTED: "FORWARDED_ALLOW_IPS"}
-"""Variables that platforms set, for any server."""
+"""Variables that hosting platforms set for any server."""
 
 
-def typed(field, value):
-    """A value from Python as the type that its option has; what says the same in another way is taken as well."""
+def typed(field: dataclasses.Field[Any], value: Any) -> Any:
+    """A value from Python, converted to the type of its option."""
     name, metadata = field.name, field.metadata
     kind = metadata["kind"]
     try:
@@ -224,9 +298,9 @@ def typed(field, value):
         raise ConfigurationError(f"{name}: {value!r}: {wanted} is wanted") from None
 
 
-def mounts_checked(mounts):
+def mounts_checked(mounts: tuple[str, ...]) -> tuple[str, ...]:
     """Mounts as a tuple of ``"/path=folder"``."""
-    seen = set()
+    seen: set[str] = set()
     for mount in mounts:
         path, separator, folder = mount.partition("=")
         path = path.rstrip("/")
@@ -243,7 +317,7 @@ def mounts_checked(mounts):
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-def parsed(name, text, field):
+def parsed(name: str, text: str, field: dataclasses.Field[Any]) -> Any:
     """The value that a variable gives."""
     if field.metadata["flag"]:
         if text.lower() in TRUE:
@@ -262,6 +336,6 @@ def parsed(name, text, field):
         raise ConfigurationError(f"{name}={text}: a number is wanted") from None
 
 
-def seconds(value):
-    """A time-out as the core wants it."""
+def seconds(value: float) -> float:
+    """A time-out as the Service has it: infinite instead of 0."""
     return value or math.inf

@@ -5,6 +5,7 @@ import os
 import stat
 import time
 import urllib.parse
+from collections.abc import Callable
 
 NAMES_MAX = 10000
 """So many names are shown."""
@@ -37,7 +38,7 @@ tr + tr {{ border-top: 1px solid #8884; }}
 """
 
 
-def page_of(path, entries, more):
+def page_of(path: bytes, entries: list[tuple[bytes, os.stat_result]], more: bool) -> bytes:
     """The page, as bytes.
 
     Parameters:
@@ -63,12 +64,14 @@ def page_of(path, entries, more):
     return PAGE.format(title=title, rows="".join(rows), note=note).encode("utf-8")
 
 
-def shown(name):
+def shown(name: bytes) -> str:
     """Text for a name, whatever its bytes are."""
     return name.decode("utf-8", "replace")
 
 
-def entries_of(descriptor, hidden, look):
+def entries_of(
+    descriptor: int, hidden: bool, look: Callable[[bytes], os.stat_result | None]
+) -> tuple[list[tuple[bytes, os.stat_result]], bool]:
     """What is in an open folder: entries for ``page_of``, and whether there are more.
 
     What could not be asked for is left out.
@@ -77,9 +80,9 @@ def entries_of(descriptor, hidden, look):
         hidden: whether names are shown that begin with a dot.
         look: called with a name as bytes; its ``os.stat_result``, or None.
     """
-    entries = []
-    for name in os.listdir(descriptor):
-        name = os.fsencode(name)
+    entries: list[tuple[bytes, os.stat_result]] = []
+    for text in os.listdir(descriptor):
+        name = os.fsencode(text)
         if name.startswith(b".") and not hidden:
             continue
         if len(entries) == NAMES_MAX:

@@ -1,8 +1,12 @@
-"""What goes wrong before a server runs."""
+"""The server's exceptions."""
 
 
 class ConfigurationError(Exception):
-    """What was asked for is not possible; the message is one line that says why and what to do."""
+    """The server cannot be run as it was asked for; the message is one line that says why and what to do."""
 
-    def __init__(self, message):
+    def __init__(self, message: object) -> None:
         super().__init__(" ".join(line.strip() for line in str(message).splitlines() if line.strip()))
+
+
+class ClientDisconnected(OSError):
+    """The client has gone, so that nobody receives what the application sends."""

@@ -14,6 +14,7 @@ import stat
 import time
 
 from ioring.files._cached_lookup import open_beneath
+from ioring.http._response_cache import Answer
 from ioring.http.conditional import http_date
 from ioring.http.directory_index import entries_of, page_of
 from ioring.http.media_types import type_of
@@ -29,6 +30,8 @@ WELL_KNOWN = b".well-known"
 """Begins with a dot and is public all the same (RFC 8615)."""
 
 TRIES = 16
+
+Identity = tuple[int, int, int, int, int]
 
 RECENT_NS = 50_000_000
 """A file that was changed so shortly before it was read may change again without a later time: clocks of file systems
@@ -59,33 +62,39 @@ class Redirect:
 class Page:
     """A listing."""
 
-    def __init__(self, body):
+    def __init__(self, body: bytes) -> None:
         self.body = body
 
 
 class Variant:
     """One form of a file: as it is, or compressed."""
 
-    def __init__(self, file, content, headers, etag):
+    def __init__(self, file: File, content: bytes | None, headers: list[tuple[bytes, bytes]], etag: bytes) -> None:
         self.size = file.status.st_size if content is None else len(content)
         self.file = file if content is None else None
         self.content = content
         self.headers = headers  # without the length
         self.etag = etag
         self.modified = int(file.status.st_mtime_ns // 1_000_000_000)
-        self.answer = None
+        self.answer: Answer | None = None
 
 
 class Found:
     """A file, its compressed forms, and by what it is known to be the same later."""
 
-    def __init__(self, plain, others, seen, recent):
+    def __init__(
+        self,
+        plain: Variant,
+        others: dict[bytes, Variant],
+        seen: list[tuple[bytes, Identity | None]],
+        recent: bool,
+    ) -> None:
         self.plain = plain
         self.others = others  # by name of the encoding
         self.seen = seen  # pairs of a name and an identity
         self.recent = recent
 
-    def variants(self):
+    def variants(self) -> list[Variant]:
         return [self.plain, *self.others.values()]
 
 
@@ -102,38 +111,51 @@ class Folder:
         OSError: there is no such folder.
     """
 
-    def __init__(self, path, listing=False, cache_max_age=None, hidden=False):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        listing: bool = False,
+        cache_max_age: int | None = None,
+        hidden: bool = False,
+    ) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.listing = listing
         self.hidden = hidden
-        self.root = self._open_root()
-        self.headers = []
+        self._root: File | None = self._open_root()
+        self.headers: list[tuple[bytes, bytes]] = []
         if cache_max_age is not None:
             value = b"public, max-age=%d" % cache_max_age if cache_max_age else b"no-cache"
             self.headers.append((b"cache-control", value))
 
-    def _open_root(self):
+    @property
+    def root(self) -> File:
+        """What all paths begin at, until `close`."""
+        if self._root is None:
+            raise OSError(errno.EBADF, "the folder is not served any more", self.path)
+        return self._root
+
+    def _open_root(self) -> File:
         descriptor = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return File(descriptor, os.fstat(descriptor))
+        return File(descriptor)
 
-    def close(self):
+    def close(self) -> None:
         """Lets go of the folder, as soon as nobody looks into it any more."""
-        self.root = None
+        self._root = None
 
-    def moved(self):
+    def moved(self) -> bool:
         """Whether there is another folder at the path now, as after a deployment; it is used from then on."""
         try:
             now = os.stat(self.path)
             if (now.st_dev, now.st_ino) == (self.root.status.st_dev, self.root.status.st_ino):
                 return False
-            self.root = self._open_root()
+            self._root = self._open_root()
         except OSError:
             return False  # it may come back
         return True
 
     # Paths.
 
-    def find(self, path, cached):
+    def find(self, path: bytes, cached: bool) -> Found | Page | Redirect | None:
         """What there is at a path: a Found, a Page, a Redirect, or None.
 
         Parameters:
@@ -169,10 +191,10 @@ class Folder:
             return found
         return self.page(root, path, name or b".", cached)
 
-    def open(self, root, name, flags, cached):
+    def open(self, root: File, name: bytes, flags: int, cached: bool) -> int | None:
         """A descriptor; None when there is nothing that may be opened."""
         for _ in range(TRIES):
-            descriptor = open_beneath(root.descriptor, name, flags, cached)
+            descriptor: int = open_beneath(root.descriptor, name, flags, cached)
             if descriptor >= 0:
                 return descriptor
             if descriptor != -errno.EAGAIN or cached:
@@ -181,7 +203,7 @@ class Folder:
             return None
         raise OSError(-descriptor, os.strerror(-descriptor), os.path.join(self.path, os.fsdecode(name)))
 
-    def look(self, root, name, cached):
+    def look(self, root: File, name: bytes, cached: bool) -> os.stat_result | None:
         """The attributes of what a name leads to, without opening it; or None."""
         descriptor = self.open(root, name, os.O_PATH, cached)
         if descriptor is None:
@@ -191,19 +213,19 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def page(self, root, path, name, cached):
+    def page(self, root: File, path: bytes, name: bytes, cached: bool) -> Page | None:
         if cached:
             raise BlockingIOError
         descriptor = self.open(root, name, os.O_RDONLY | os.O_DIRECTORY, False)
         if descriptor is None:
             return None
-        folder = File(descriptor, None)
+        folder = File(descriptor)
         entries, more = entries_of(
             folder.descriptor, self.hidden, lambda entry: self.look_quietly(root, name + b"/" + entry)
         )
         return Page(page_of(path, entries, more))
 
-    def look_quietly(self, root, name):
+    def look_quietly(self, root: File, name: bytes) -> os.stat_result | None:
         try:
             return self.look(root, name, False)
         except OSError:
@@ -211,11 +233,11 @@ class Folder:
 
     # Files.
 
-    def file(self, root, name, status, cached):
+    def file(self, root: File, name: bytes, status: os.stat_result | None, cached: bool) -> Found | None:
         """A Found for a name whose attributes are known; None unless it is an ordinary file."""
         if status is None or not stat.S_ISREG(status.st_mode):
             return None
-        seen = []
+        seen: list[tuple[bytes, Identity | None]] = []
         plain = self.opened(root, name, cached)
         if plain is None:
             return None
@@ -227,16 +249,16 @@ class Folder:
             opened = None
             if beside is not None and stat.S_ISREG(beside.st_mode):
                 opened = self.opened(root, name + ending, cached)
-            seen.append((name + ending, opened and identity(opened[0].status)))
+            seen.append((name + ending, None if opened is None else identity(opened[0].status)))
             if opened is not None:
                 others[coding] = opened
         kind = type_of(name)
         varies = bool(others)
-        variants = {coding: self.variant(*opened, kind, coding, True) for coding, opened in others.items()}
+        variants = {coding: self.variant(*each, kind, coding, True) for coding, each in others.items()}
         recent = any(is_recent(one.status) for one, _ in (plain, *others.values()))
         return Found(self.variant(file, content, kind, None, varies), variants, seen, recent)
 
-    def variant(self, file, content, kind, coding, varies):
+    def variant(self, file: File, content: bytes | None, kind: bytes, coding: bytes | None, varies: bool) -> Variant:
         status = file.status
         etag = b'"%x-%x-%x"' % (status.st_mtime_ns, status.st_size, status.st_ino)
         headers = [
@@ -252,25 +274,26 @@ class Folder:
             headers.append((b"vary", b"accept-encoding"))
         return Variant(file, content, headers, etag)
 
-    def opened(self, root, name, cached):
+    def opened(self, root: File, name: bytes, cached: bool) -> tuple[File, bytes | None] | None:
         """A File, and its content if it is small; None unless it is an ordinary file."""
         # It was one a moment ago. Should it be a FIFO now, nothing waits for its other end.
         descriptor = self.open(root, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, cached)
         if descriptor is None:
             return None
-        file = File(descriptor, None)
+        file = File(descriptor)
         for _ in range(3):
-            file.status = os.fstat(descriptor)
             if not stat.S_ISREG(file.status.st_mode):
                 return None
             if file.status.st_size > CONTENT_MAX:
                 break
             content = read(descriptor, file.status.st_size, cached)
-            if content is not None and identity(os.fstat(descriptor)) == identity(file.status):
+            now = os.fstat(descriptor)
+            if content is not None and identity(now) == identity(file.status):
                 return file, content
+            file.status = now
         return file, None  # a large one, or one that is written just now
 
-    def unchanged(self, found, cached):
+    def unchanged(self, found: Found, cached: bool) -> bool:
         """Whether a file is still what it was."""
         if found.recent:
             return False
@@ -279,25 +302,25 @@ class Folder:
             status = self.look(root, name, cached)
             if status is not None and not stat.S_ISREG(status.st_mode):
                 status = None
-            if (status and identity(status)) != known:
+            if (None if status is None else identity(status)) != known:
                 return False
         return True
 
 
-def is_hidden(name):
+def is_hidden(name: bytes) -> bool:
     return name.startswith(b".") and name != WELL_KNOWN
 
 
-def identity(status):
+def identity(status: os.stat_result) -> Identity:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def is_recent(status):
+def is_recent(status: os.stat_result) -> bool:
     """Whether a file was changed just now, by the clock that the kernel stamps files with."""
     return time.time_ns() - status.st_ctime_ns < RECENT_NS
 
 
-def read(descriptor, size, cached):
+def read(descriptor: int, size: int, cached: bool) -> bytes | None:
     """The content of a file of a known size; None when it has another."""
     if cached:
         data = bytearray(size + 1)

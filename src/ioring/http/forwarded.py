@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+from ioring.http.asgi_types import Address, Scope
 from ioring.http.errors import ConfigurationError
 
 SCHEMES = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", "ws"), b"wss": ("https", "wss")}
@@ -23,10 +24,10 @@ class Proxies:
         ConfigurationError: a part of it is none of these.
     """
 
-    def __init__(self, allowed):
+    def __init__(self, allowed: str) -> None:
         self.all = self.unix = False
-        self.networks = []
-        self._known = {}
+        self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        self._known: dict[str, bool] = {}
         for part in filter(None, (part.strip() for part in allowed.split(","))):
             if part == "*":
                 self.all = self.unix = True
@@ -40,14 +41,14 @@ class Proxies:
                         f"forwarded_allow_ips: {part!r} is no address, no network, not unix and not *"
                     ) from None
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.all or self.unix or bool(self.networks)
 
-    def trusts(self, client):
+    def trusts(self, client: Address) -> bool:
         """Whether a peer, (host, port) or None for one on a Unix socket, is one of them."""
         return self.unix if client is None else self.has(client[0])
 
-    def has(self, host):
+    def has(self, host: str) -> bool:
         if self.all:
             return True
         answer = self._known.get(host)
@@ -57,7 +58,7 @@ class Proxies:
             answer = self._known[host] = self._look(host)
         return answer
 
-    def _look(self, host):
+    def _look(self, host: str) -> bool:
         try:
             address = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
@@ -65,7 +66,7 @@ class Proxies:
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self.networks)
 
-    def client_of(self, headers, client):
+    def client_of(self, headers: list[tuple[bytes, bytes]], client: Address) -> Address:
         """Who began: the rightmost address in X-Forwarded-For that is not a proxy of ours; (host, port).
 
         Those left of it came from somebody who may say what he likes. The port is 0 where it is not told.
@@ -83,7 +84,7 @@ class Proxies:
                 break
         return found
 
-    def apply(self, scope):
+    def apply(self, scope: Scope) -> None:
         """Puts what a trusted proxy says into an ASGI scope (``service.proxy``)."""
         headers = scope["headers"]
         scope["client"] = self.client_of(headers, scope["client"])
@@ -95,7 +96,7 @@ class Proxies:
                 break
 
 
-def split(text):
+def split(text: str) -> tuple[str | None, int]:
     """The host and the port of address, address:port or [address]:port; (None, 0) when it is none."""
     host, port = text, ""
     if text.startswith("["):

@@ -1,7 +1,10 @@
 """The start-up and the shutdown of an ASGI application (the lifespan protocol)."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
+from ioring.http.asgi_types import Application, Message
 from ioring.http.errors import ConfigurationError
 
 
@@ -18,18 +21,20 @@ class Lifespan:
         log: called with a message and an exception.
     """
 
-    def __init__(self, application, required, log):
+    def __init__(
+        self, application: Application, required: bool, log: Callable[[str, BaseException | None], object]
+    ) -> None:
         self.application = application
         self.required = required
         self.log = log
-        self.state = {}
-        self._to_application = asyncio.Queue()
-        self._begun = asyncio.get_running_loop().create_future()
-        self._ended = asyncio.get_running_loop().create_future()
-        self._task = None
+        self.state: dict[str, Any] = {}
+        self._to_application: asyncio.Queue[Message] = asyncio.Queue()
+        self._begun: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
         self._supported = True
 
-    async def startup(self):
+    async def startup(self) -> None:
         """Returns when the application is ready.
 
         Raises:
@@ -43,7 +48,7 @@ class Lifespan:
             await self._task
             raise ConfigurationError(self._told("the application failed to start", failure))
 
-    async def shutdown(self):
+    async def shutdown(self) -> bool:
         """Returns when the application has put everything away; whether it could."""
         if not self._supported or self._task is None or self._task.done():
             return True
@@ -54,7 +59,7 @@ class Lifespan:
             self.log(self._told("the application failed to shut down", failure), None)
         return failure is None
 
-    def _told(self, what, failure):
+    def _told(self, what: str, failure: str) -> str:
         """One line of what the application says went wrong, which often is a whole traceback: that is told apart."""
         lines = [line.strip() for line in failure.splitlines() if line.strip()]
         if len(lines) > 1:
@@ -62,7 +67,7 @@ class Lifespan:
             lines = lines[-1:] if lines[0].startswith("Traceback ") else lines
         return ": ".join([what, " ".join(lines)] if lines else [what])
 
-    async def _run(self):
+    async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self.application(scope, self._to_application.get, self._send)
@@ -71,7 +76,7 @@ class Lifespan:
         else:
             self._over(None)
 
-    def _over(self, error):
+    def _over(self, error: Exception | None) -> None:
         """The application has returned, or raised."""
         if not self._begun.done():
             self._supported = False
@@ -85,7 +90,7 @@ class Lifespan:
         if not self._ended.done():
             self._ended.set_result(None)
 
-    async def _send(self, message):
+    async def _send(self, message: Message) -> None:
         kind = message["type"]
         future = self._begun if kind.startswith("lifespan.startup.") else self._ended
         if future.done() or kind not in (

@@ -4,13 +4,15 @@ import contextlib
 import os
 import socket
 import stat
+from collections.abc import MutableMapping, Sequence
 
+from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START of systemd
 
 
-def listeners_of(configuration):
+def listeners_of(configuration: Configuration) -> list[list[socket.socket]]:
     """The listening sockets that a configuration asks for: for each worker a list.
 
     Each worker has its own where the address is one of TCP (SO_REUSEPORT): the kernel spreads connections over them.
@@ -20,7 +22,7 @@ def listeners_of(configuration):
         ConfigurationError: they cannot be had.
     """
     if configuration.fd >= 0:
-        shared = [adopted(configuration.fd)]
+        shared: list[socket.socket] = [adopted(configuration.fd)]
     elif configuration.uds:
         shared = [unix_listener(configuration.uds, configuration.backlog)]
     else:
@@ -45,11 +47,13 @@ def listeners_of(configuration):
     return found
 
 
-def close_listeners(listeners, configuration, unlink=True):
+def close_listeners(
+    listeners: Sequence[Sequence[socket.socket]], configuration: Configuration, unlink: bool = True
+) -> None:
     """Closes them all, and with ``unlink`` removes the name of a Unix socket that was made here."""
     if unlink and configuration.uds and configuration.fd < 0:
         with contextlib.suppress(OSError):
-            if os.lstat(configuration.uds).st_ino == listeners[0][0].inode:
+            if os.lstat(configuration.uds).st_ino == getattr(listeners[0][0], "inode", None):
                 os.unlink(configuration.uds)
     for each in listeners:
         for listener in each:
@@ -59,10 +63,10 @@ def close_listeners(listeners, configuration, unlink=True):
 class UnixListener(socket.socket):
     """Remembers what file its name is, so that nobody else's is removed."""
 
-    inode = None
+    inode: int | None = None
 
 
-def passed_by_systemd(environment=os.environ):
+def passed_by_systemd(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
     """What socket activation gave (sd_listen_fds(3)); the variables are taken out, so that no child believes them."""
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -72,7 +76,7 @@ def passed_by_systemd(environment=os.environ):
     return [adopted(FIRST_PASSED + number) for number in range(count)]
 
 
-def adopted(descriptor):
+def adopted(descriptor: int) -> socket.socket:
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise ConfigurationError(f"descriptor {descriptor} is no socket")
@@ -87,7 +91,7 @@ def adopted(descriptor):
     return listener
 
 
-def unix_listener(path, backlog):
+def unix_listener(path: str, backlog: int) -> UnixListener:
     listener = UnixListener(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if os.path.lexists(path) and stat.S_ISSOCK(os.lstat(path).st_mode) and not answers(path):
@@ -101,18 +105,18 @@ def unix_listener(path, backlog):
     return listener
 
 
-def answers(path):
+def answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(path) == 0
 
 
-def tcp_listeners(host, port, backlog, reuse_port, listen=True):
+def tcp_listeners(host: str, port: int, backlog: int, reuse_port: bool, listen: bool = True) -> list[socket.socket]:
     """One for each address that the name has; the same port on each."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}: {error.strerror or error}") from None
-    listeners = []
+    listeners: list[socket.socket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
         listener = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
         listeners.append(listener)
@@ -133,7 +137,7 @@ def tcp_listeners(host, port, backlog, reuse_port, listen=True):
     return listeners
 
 
-def url_of(listener, scheme="http"):
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """How a client would call it."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:

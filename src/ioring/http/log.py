@@ -1,9 +1,10 @@
-"""What the server prints: a line for each request, and what it has to say itself; plain, or one JSON object a line.
+"""The server's log: a line for each request and messages of the server, as text or as one JSON object a line.
 
-Lines of requests are gathered and leave together, at the latest FLUSH_S later. Each write is of whole lines, and into
-a pipe of no more than the kernel writes in one piece, so that lines of several workers do not mix.
+Lines of requests are collected and written together, FLUSH_S later at the latest. Each write has whole lines, and one
+to a pipe is no larger than what the kernel writes in one piece (PIPE_BUF), so that lines of several workers do not mix.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -12,18 +13,24 @@ import stat
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
+
+from ioring.http._exchange import Exchange
+from ioring.http.asgi_types import Address
+from ioring.http.configuration import Configuration
+from ioring.http.forwarded import Proxies
 
 FLUSH_S = 0.005
 HELD_MAX = 1 << 16
-"""So many characters of lines wait at most."""
+"""Characters of lines that wait to be written, at most."""
 
 PIPE_BUF = 4096
 STALLED_S = 1.0
-"""So long a terminal or pipe that takes nothing is waited for; then lines are dropped."""
+"""How long a write waits for a terminal or pipe that nobody reads; then its lines are dropped."""
 
 LEVELS = {"info": 20, "warning": 30, "error": 40}
 LOST_STATUS = 499
-"""The status of a request whose client was gone before there was one; nginx says it like this."""
+"""The status that is logged when the client has gone before the response, as nginx does."""
 
 UNSAFE = re.compile(r"""[^!#-\[\]-~]""")
 
@@ -38,34 +45,36 @@ class Log:
         output, errors: descriptors; requests and "info" go to the first, the rest to the second.
     """
 
-    def __init__(self, form="plain", level="info", proxies=None, output=1, errors=2):
+    def __init__(
+        self, form: str = "plain", level: str = "info", proxies: Proxies | None = None, output: int = 1, errors: int = 2
+    ) -> None:
         self.form = form
         self.threshold = LEVELS[level]
-        self.proxies = proxies
+        self.proxies = proxies or Proxies("")
         self.output = output
         self.errors = errors
-        self.loop = None
-        self._lines = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._lines: list[str] = []
         self._held = 0
         self._second = -1
         self._time = ""
-        self._deaf = set()  # descriptors that nobody reads any more
+        self._deaf: set[int] = set()  # descriptors that nobody reads any more
 
     @property
-    def accesses(self):
+    def accesses(self) -> Callable[[Exchange], None] | None:
         """The function for requests (``service.access``); None when they are not printed."""
         if self.threshold > LEVELS["info"]:
             return None
         return self.access_json if self.form == "json" else self.access_plain
 
-    def access_plain(self, exchange):
+    def access_plain(self, exchange: Exchange) -> None:
         self._add(
             f"{self._who(exchange)} - "
             f'"{exchange.method} {escaped(exchange.target)} HTTP/1.{1 if exchange.http11 else 0}" '
             f"{exchange.status or LOST_STATUS}\n"
         )
 
-    def access_json(self, exchange):
+    def access_json(self, exchange: Exchange) -> None:
         client = json.dumps(self._who(exchange))
         now = time.time()
         took = (self.loop.time() - exchange.began) * 1000 if self.loop is not None else 0
@@ -75,23 +84,23 @@ class Log:
             f'"bytes":{exchange.sent},"duration_ms":{took:.3f}}}\n'
         )
 
-    def _who(self, exchange):
+    def _who(self, exchange: Exchange) -> str:
         """The client. What a proxy says it is has \\xNN for what could be taken for something else in a line."""
         connection = exchange.connection
         if not connection.trusted:
             return shown(connection.client)
         return safe(shown(self.proxies.client_of(exchange.headers, connection.client)))
 
-    def info(self, message):
+    def info(self, message: str) -> None:
         self.tell("info", message)
 
-    def warning(self, message):
+    def warning(self, message: str) -> None:
         self.tell("warning", message)
 
-    def error(self, message, exception=None):
+    def error(self, message: str, exception: BaseException | None = None) -> None:
         self.tell("error", message, exception)
 
-    def tell(self, level, message, exception=None):
+    def tell(self, level: str, message: str, exception: BaseException | None = None) -> None:
         """A line of the server's own, with the traceback of an exception behind it."""
         if LEVELS[level] < self.threshold:
             return
@@ -107,7 +116,7 @@ class Log:
             text = f"{prefix}{one_line(message)}\n{trace}"
         self._write(self.output if level == "info" else self.errors, text)
 
-    def flush(self):
+    def flush(self) -> None:
         """Writes what waits."""
         lines = self._lines
         if lines:
@@ -115,7 +124,7 @@ class Log:
             self._held = 0
             self._write(self.output, "".join(lines))
 
-    def _add(self, line):
+    def _add(self, line: str) -> None:
         lines = self._lines
         lines.append(line)
         self._held += len(line)
@@ -124,7 +133,7 @@ class Log:
         elif len(lines) == 1:
             self.loop.call_later(FLUSH_S, self.flush)
 
-    def _stamp(self, now):
+    def _stamp(self, now: float) -> str:
         """The time in UTC, as RFC 3339 has it."""
         second = int(now)
         if second != self._second:
@@ -132,7 +141,7 @@ class Log:
             self._time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._time}.{int((now - second) * 1000):03d}Z"
 
-    def _write(self, fd, text):
+    def _write(self, fd: int, text: str) -> None:
         if fd in self._deaf:
             return
         data = memoryview(text.encode("utf-8", "backslashreplace"))
@@ -149,7 +158,7 @@ class Log:
             self._deaf.add(fd)  # closed, or nobody reads: serving goes on
 
 
-def shown(client):
+def shown(client: Address) -> str:
     """(host, port) as text."""
     if client is None:
         return "unix"
@@ -157,26 +166,26 @@ def shown(client):
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def escaped(target):
+def escaped(target: bytes) -> str:
     """A request's target, with \\xNN for what could be taken for something else in a line."""
     return safe(target.decode("latin-1"))
 
 
-def safe(text):
+def safe(text: str) -> str:
     return UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
-def one_line(message):
+def one_line(message: str) -> str:
     return re.sub(
         r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: match[0].encode("unicode_escape").decode(), message
     )
 
 
-def is_pipe(fd):
+def is_pipe(fd: int) -> bool:
     return not stat.S_ISREG(os.fstat(fd).st_mode)
 
 
-def whole_lines(data):
+def whole_lines(data: memoryview) -> Iterator[memoryview]:
     """Pieces of at most PIPE_BUF bytes that end with a line, as far as lines are so short."""
     start, text = 0, bytes(data)
     while start < len(text):
@@ -187,7 +196,7 @@ def whole_lines(data):
         start = end
 
 
-def log_of(configuration, proxies=None):
+def log_of(configuration: Configuration, proxies: Proxies | None = None) -> Log:
     """The log that a configuration asks for."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

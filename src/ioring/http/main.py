@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Unpack
 
 import ioring
 from ioring.http import reload as watcher
@@ -10,13 +11,14 @@ from ioring.http.configuration import Configuration
 from ioring.http.forwarded import Proxies
 from ioring.http.listeners import close_listeners, listeners_of, url_of
 from ioring.http.log import log_of
+from ioring.http.options import Options
 from ioring.http.scoreboard import Statistics
 from ioring.http.supervisor import Supervisor
 from ioring.http.tls_context import context_of
 from ioring.http.worker import Worker
 
 
-def serve(target=None, **options):
+def serve(target: object = None, **options: Unpack[Options]) -> None:
     """Serves an application until Ctrl-C or SIGTERM: what ``ioring serve`` does. For the main thread.
 
     Parameters:
@@ -32,7 +34,7 @@ def serve(target=None, **options):
     run_configuration(Configuration.of_program(target, options))
 
 
-def run_configuration(configuration):
+def run_configuration(configuration: Configuration) -> None:
     """Serves what a configuration says, in this process or in several, until it is told to stop.
 
     Raises:
@@ -55,14 +57,14 @@ def run_configuration(configuration):
     statistics = Statistics(configuration.workers)
     name = application.name if application is not None else configuration.target
 
-    def banner():
+    def banner() -> None:
         count = f" with {configuration.workers} workers" if configuration.workers > 1 else ""
         for listener in listeners[0]:
             url = url_of(listener, "http" if tls is None else "https")
             log.info(f"serves {name} on {url}{count} (ioring {ioring.__version__})")
 
     try:
-        if supervised:
+        if supervised or application is None:
             Supervisor(configuration, application, listeners, log, statistics, banner).run()
         else:
             Worker(configuration, application, listeners[0], log, statistics, statistics.take(0), banner).run()
@@ -71,7 +73,7 @@ def run_configuration(configuration):
         statistics.close()
 
 
-def has_loop():
+def has_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

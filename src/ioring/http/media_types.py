@@ -34,7 +34,7 @@ KNOWN = {
 """What must not depend on the machine: mimetypes reads its files, too."""
 
 
-def type_of(name):
+def type_of(name: bytes) -> bytes:
     """The value of content-type for a name, as bytes."""
     text = name.decode("utf-8", "replace")
     _, dot, ending = text.rpartition(".")

@@ -1,10 +1,19 @@
-"""The server's figures for Prometheus (``--metrics``): its text format, all workers together, with a label for each."""
+"""The server's figures for Prometheus (``--metrics``): those of all workers, with a label for each."""
 
 import time
+from collections.abc import Callable, Iterator
 
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-# The name behind ioring_, the type, the field, and what it is.
+from ioring.http._exchange import Exchange
+from ioring.http.asgi_types import Receive, Scope, Send
+from ioring.http.scoreboard import Statistics
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
+
+# The name after ioring_, the type, the field of the scoreboard, and what it is.
 SERIES = (
     ("http_requests_total", "counter", "requests", "Requests whose head was received."),
     ("http_active_requests", "gauge", "active", "Requests that the application works on."),
@@ -31,58 +40,77 @@ SERIES = (
 )
 
 
-def exposition(statistics):
-    """The text."""
-    workers = statistics.read()
-    now = time.time()
-    lines = []
+class Figures(Collector):
+    """What the scoreboard says at this moment."""
 
-    def series(name, kind, help):
-        lines.append(f"# HELP ioring_{name} {help}")
-        lines.append(f"# TYPE ioring_{name} {kind}")
+    def __init__(self, statistics: Statistics) -> None:
+        self.statistics = statistics
 
-    series("uptime_seconds", "gauge", "Since the server was started.")
-    lines.append(f"ioring_uptime_seconds {now - statistics.began:.3f}")
-    series("workers", "gauge", "Workers that serve.")
-    lines.append(f"ioring_workers {sum(1 for worker in workers if worker['pid'])}")
-    series("worker_uptime_seconds", "gauge", "Since the worker's process was started.")
-    for number, worker in enumerate(workers, 1):
-        if worker["began_ms"]:
-            lines.append(f'ioring_worker_uptime_seconds{{worker="{number}"}} {now - worker["began_ms"] / 1000:.3f}')
-    series("http_responses_total", "counter", "Responses, by the class of their status.")
-    for number, worker in enumerate(workers, 1):
-        for digit in range(1, 6):
-            lines.append(
-                f'ioring_http_responses_total{{worker="{number}",class="{digit}xx"}} {worker[f"status_{digit}"]}'
-            )
-    for name, kind, field, help in SERIES:
-        series(name, kind, help)
-        for number, worker in enumerate(workers, 1):
-            lines.append(f'ioring_{name}{{worker="{number}"}} {worker[field]}')
-    return ("\n".join(lines) + "\n").encode()
+    def collect(self) -> Iterator[Metric]:
+        now = time.time()
+        workers = {str(number): worker for number, worker in enumerate(self.statistics.read(), 1)}
+        yield gauge("uptime_seconds", "Since the server was started.", round(now - self.statistics.began, 3))
+        yield gauge("workers", "Workers that serve.", sum(1 for worker in workers.values() if worker["pid"]))
+        uptime = gauge("worker_uptime_seconds", "Since the worker's process was started.")
+        for number, worker in workers.items():
+            if worker["began_ms"]:
+                uptime.add_metric([number], round(now - worker["began_ms"] / 1000, 3))
+        yield uptime
+        responses = CounterMetricFamily(
+            "ioring_http_responses_total", "Responses, by the class of their status.", labels=["worker", "class"]
+        )
+        for number, worker in workers.items():
+            for digit in "12345":
+                responses.add_metric([number, f"{digit}xx"], worker[f"status_{digit}"])
+        yield responses
+        for name, kind, field, help in SERIES:
+            family: CounterMetricFamily | GaugeMetricFamily
+            if kind == "counter":
+                family = CounterMetricFamily(f"ioring_{name}", help, labels=["worker"])
+            else:
+                family = gauge(name, help)
+            for number, worker in workers.items():
+                family.add_metric([number], worker[field])
+            yield family
 
 
-def with_metrics(application, asgi, path, text):
-    """An application that answers GET and HEAD of a path with the figures, and leaves all else to another.
+def gauge(name: str, help: str, value: float | None = None) -> GaugeMetricFamily:
+    """One of the whole server, with its value; or one that has a value for each worker."""
+    if value is not None:
+        return GaugeMetricFamily(f"ioring_{name}", help, value=value)
+    return GaugeMetricFamily(f"ioring_{name}", help, labels=["worker"])
+
+
+def exposition(statistics: Statistics) -> bytes:
+    """The figures in Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(Figures(statistics))
+    return generate_latest(registry)
+
+
+def with_metrics(
+    application: Callable[..., object], asgi: bool, path: bytes, text: Callable[[], bytes]
+) -> Callable[..., object]:
+    """An application that answers GET and HEAD requests for a path with the figures; another gets all other requests.
 
     Parameters:
-        application: what is in front of: an ASGI application, or what is called with an Exchange.
-        asgi: which of them.
-        path: bytes.
-        text: a function that gives the figures.
+        application: the other: an ASGI application, or a function that is called with an Exchange.
+        asgi: which of the two it is.
+        path: the path of the figures.
+        text: a function that returns the figures.
     """
     headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")]
 
-    async def answer(send):
+    async def answer(send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": text()})
 
-    def for_scope(scope, receive, send):
+    def for_scope(scope: Scope, receive: Receive, send: Send) -> object:
         if scope.get("raw_path") == path and scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             return answer(send)
         return application(scope, receive, send)
 
-    def for_exchange(exchange):
+    def for_exchange(exchange: Exchange) -> None:
         if exchange.target.partition(b"?")[0] == path and exchange.method in ("GET", "HEAD"):
             exchange.start(200, headers)
             exchange.write(text())

@@ -4,13 +4,14 @@ import fnmatch
 import os
 import signal
 
+from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 
 INCLUDED = ("*.py",)
 PARENT_CHECK_MS = 1000
 
 
-def check(configuration):
+def check(configuration: Configuration) -> None:
     """
     Raises:
         ConfigurationError: watchfiles is not there, or a folder.
@@ -24,7 +25,7 @@ def check(configuration):
             raise ConfigurationError(f"reload_dir: {folder}: no such folder")
 
 
-def watch(configuration, pipe):
+def watch(configuration: Configuration, pipe: int) -> None:
     """Writes the name of a file that has changed, and a zero byte, into a pipe; returns when the parent is gone."""
     import watchfiles
 
@@ -35,7 +36,7 @@ def watch(configuration, pipe):
     included = configuration.reload_include or INCLUDED
 
     class Included(watchfiles.DefaultFilter):
-        def __call__(self, change, path):
+        def __call__(self, change: watchfiles.Change, path: str) -> bool:
             name = os.path.basename(path)
             return super().__call__(change, path) and any(fnmatch.fnmatch(name, glob) for glob in included)
 

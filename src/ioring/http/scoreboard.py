@@ -9,6 +9,8 @@ import mmap
 import os
 import time
 
+from ioring.http._service import Service
+
 COUNTERS = (
     "requests",
     "accepted",
@@ -63,18 +65,18 @@ class Statistics:
             work on until their requests are done; one that finds no room is not counted.
     """
 
-    def __init__(self, workers=1):
+    def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self.rows = workers * 5
         self.began = time.time()
         self._memory = mmap.mmap(-1, (1 + self.rows * len(FIELDS)) * WORD)
         self._words = memoryview(self._memory).cast("q")
 
-    def close(self):
+    def close(self) -> None:
         self._words.release()
         self._memory.close()
 
-    def take(self, number, restarted=False):
+    def take(self, number: int, restarted: bool = False) -> int | None:
         """A row for a worker that begins; None when there is none."""
         if restarted:
             self._words[self._place(number) + AT["restarts"]] += 1
@@ -86,16 +88,16 @@ class Statistics:
                 return row
         return None
 
-    def beat(self, row, number):
+    def beat(self, row: int | None, number: int) -> None:
         """The worker's loop turns, or does not any more and has no need to: 0."""
         if row is not None:
             self._words[self._place(row) + AT["beat"]] = number
 
-    def beat_of(self, row):
+    def beat_of(self, row: int | None) -> int:
         """What a worker said last; 0 of one that is not counted."""
         return self._words[self._place(row) + AT["beat"]] if row is not None else 0
 
-    def give_back(self, row):
+    def give_back(self, row: int | None) -> None:
         """The worker is gone."""
         if row is None:
             return
@@ -108,7 +110,7 @@ class Statistics:
             words[place + offset] = 0
         words[0] += 1
 
-    def publish(self, row, service):
+    def publish(self, row: int | None, service: Service) -> None:
         """Writes a worker's row."""
         if row is None:
             return
@@ -136,7 +138,7 @@ class Statistics:
         for name, value in values.items():
             words[place + AT[name]] = value
 
-    def read(self):
+    def read(self) -> list[dict[str, int]]:
         """For each worker's number, a dict of what its processes did together."""
         for _ in range(READS_MAX):
             before = self._words[0]
@@ -159,11 +161,11 @@ class Statistics:
                     total[name] += words[place + AT[name]]
         return result
 
-    def _place(self, row):
+    def _place(self, row: int) -> int:
         return 1 + row * len(FIELDS)
 
 
-def resident():
+def resident() -> int:
     """Bytes of memory that this process has."""
     try:
         with open("/proc/self/statm", "rb", buffering=0) as file:

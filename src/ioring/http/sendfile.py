@@ -8,20 +8,22 @@ import asyncio
 import errno
 import os
 import stat
+from collections.abc import Callable, Sequence
 
+from ioring.http._exchange import Exchange
 from ioring.http.open_file_cache import with_room
 
 SLICE = 1 << 20
-"""So much is sent before others have their turn."""
+"""Bytes that are sent without a break; then other connections have their turn."""
 
 COPIED = 1 << 17
-"""So much at a time is read where the kernel cannot send by itself: through TLS."""
+"""Bytes that are read at a time where the kernel cannot send the file by itself: on TLS connections."""
 
 GONE = {
     *(errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ETIMEDOUT),
     *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN),
 }
-"""The client has gone, or the network between: not a fault of the file's."""
+"""Errors that say that the client or the network has gone: the file is not to blame."""
 
 
 class File:
@@ -29,12 +31,15 @@ class File:
 
     __slots__ = ("descriptor", "status")
 
-    def __init__(self, descriptor, status):
+    def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.status = status
+        self.status = os.fstat(descriptor)
 
-    def __del__(self):
+    def __del__(self) -> None:
         os.close(self.descriptor)
+
+
+Part = bytes | tuple[int, int]
 
 
 class Sending:
@@ -47,24 +52,27 @@ class Sending:
         done: called without arguments when it is over, however that was; or None.
     """
 
-    def __init__(self, exchange, file, parts, done=None):
-        self.exchange = exchange
+    def __init__(
+        self, exchange: Exchange, file: File, parts: Sequence[Part], done: Callable[[], object] | None = None
+    ) -> None:
+        self.exchange: Exchange | None = exchange
         self.connection = exchange.connection
-        self.file = file
-        self.parts = parts
+        self.file: File | None = file
+        self.parts = list(parts)
         self.done = done
         self.loop = exchange.service.loop
         self.socket = -1
         self.sent = -1  # of the body: the head is not part of it
         self.waiting = False
-        self.task = None
+        self.task: asyncio.Task[None] | None = None
 
-    def start(self):
+    def start(self) -> None:
         """
         Raises:
             OSError: there is no descriptor left; nothing has been sent yet.
         """
         exchange, connection = self.exchange, self.connection
+        assert exchange is not None
         transport = connection.transport
         kernel_sends = connection.scheme != "https"
         if kernel_sends:
@@ -79,8 +87,8 @@ class Sending:
         self.parts = [head, *self.parts] if not exchange.bodyless else [head]
         if not kernel_sends:
             self.task = self.loop.create_task(self.copy())
-        elif self.socket < 0:
-            pass  # the connection is gone, which the exchange is told in a moment
+        elif self.socket < 0 or transport.is_closing():
+            pass  # the client has gone, which the exchange is told in a moment
         elif transport.get_write_buffer_size():
             # Earlier responses are not with the kernel yet.
             transport.set_write_buffer_limits(high=0)
@@ -92,8 +100,8 @@ class Sending:
         else:
             self.begin()
 
-    def begin(self, _=None):
-        """Everything before it has been sent."""
+    def begin(self, _: object = None) -> None:
+        """All responses before this one are with the kernel: sends head and file."""
         if self.connection is None:
             return
         transport = self.connection.transport
@@ -102,8 +110,11 @@ class Sending:
         transport.set_write_buffer_limits()
         self.go_on()
 
-    def go_on(self):
+    def go_on(self) -> None:
+        if self.file is None:
+            return None  # it is over
         left = SLICE
+        rest: Part
         while self.parts and left > 0 and self.socket >= 0:
             part = self.parts[0]
             try:
@@ -134,11 +145,12 @@ class Sending:
             return None
         if self.parts:
             self.settle()
-            return self.loop.call_soon(self.go_on)
+            self.loop.call_soon(self.go_on)
+            return None
         return self.finish()
 
-    def wait(self):
-        """Goes on when the client has taken something; the connection's time for that begins anew."""
+    def wait(self) -> None:
+        """Goes on when the socket takes more; until then the connection's `write_timeout` runs."""
         if not self.waiting:
             try:
                 self.loop.add_writer(self.socket, self.go_on)
@@ -148,15 +160,16 @@ class Sending:
         self.connection.pause_writing()
         return None
 
-    def settle(self):
+    def settle(self) -> None:
         if self.waiting:
             self.waiting = False
             self.loop.remove_writer(self.socket)
             self.connection.resume_writing()
 
-    async def copy(self):
-        """Where the kernel cannot send it by itself."""
-        file = self.file  # which a thread reads, also while the client leaves
+    async def copy(self) -> None:
+        """Reads the file in threads and writes it, where the kernel cannot send it by itself."""
+        file = self.file  # a thread reads it, also while the client leaves
+        assert file is not None
         try:
             for part in self.parts:
                 if self.connection is None:
@@ -176,7 +189,7 @@ class Sending:
         except OSError as error:
             return self.fail(None if error.errno in GONE else f"the file cannot be sent: {error.strerror}")
 
-    async def write(self, data):
+    async def write(self, data: bytes) -> None:
         connection = self.connection
         if connection is None or connection.transport is None or connection.transport.is_closing():
             return
@@ -186,31 +199,34 @@ class Sending:
         if future is not None:
             await future
 
-    def arrived(self):
-        """Something has come of the request, or the client is gone."""
+    def arrived(self) -> None:
+        """More of the request was received, which nobody reads; or the client has gone."""
         if self.exchange is not None and self.exchange.finished:
             self.end()
         elif self.exchange is not None:
             self.exchange.take()
 
-    def fail(self, message):
-        """The response cannot be completed: the connection is cut off."""
+    def fail(self, message: str | None) -> None:
+        """The response cannot be completed: closes the connection at once."""
         exchange, connection = self.exchange, self.connection
         if exchange is None:
             return
-        if message is not None and exchange.service.trouble is not None:
+        if message is not None:
             exchange.service.trouble(exchange, message, None)
         self.end()
+        # The connection is told of its end a little later. What the application says until then does not count, so
+        # that it is not blamed for a response that is too short.
+        exchange.refuse(503)
         connection.abandon()
 
-    def finish(self):
+    def finish(self) -> None:
         exchange, sent = self.exchange, self.sent
         self.end()
         if exchange is not None:
             exchange.arrival = None
             exchange.close_body(sent)
 
-    def end(self):
+    def end(self) -> None:
         if self.socket >= 0:
             if self.connection.transport is not None:
                 self.settle()
@@ -224,14 +240,14 @@ class Sending:
             done()
 
 
-def duplicate(transport):
+def duplicate(transport: asyncio.Transport) -> int:
     """A descriptor of our own for a client's socket; -1 when that is closed already."""
     sock = transport.get_extra_info("socket")
     descriptor = -1 if sock is None else sock.fileno()
     return descriptor if descriptor < 0 else os.dup(descriptor)
 
 
-def send_path(exchange, path):
+def send_path(exchange: Exchange, path: str | os.PathLike[str]) -> asyncio.Future[None]:
     """The file of a ``http.response.pathsend``; a future that is done when it is sent.
 
     Raises:
@@ -241,17 +257,39 @@ def send_path(exchange, path):
     # What else a name may be is not waited for: for a FIFO that is its other end.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = with_room(exchange.service.loop, os.open, path, flags)
-    file = File(descriptor, os.fstat(descriptor))
+    file = File(descriptor)
     if not stat.S_ISREG(file.status.st_mode):
         raise ValueError(f"{os.fsdecode(path)} is no ordinary file")
-    size = file.status.st_size
+    size = length_of(exchange, file.status.st_size, os.fsdecode(path))
+    return sent(exchange, file, [(0, size)])
+
+
+def sent(exchange: Exchange, file: File, parts: Sequence[Part]) -> asyncio.Future[None]:
+    """Begins to send; returns a future that is done when it is over, however that was.
+
+    Raises:
+        OSError: there is no descriptor left; nothing has been sent yet.
+    """
+    future: asyncio.Future[None] = exchange.service.loop.create_future()
+
+    def done() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    Sending(exchange, file, parts, done).start()
+    return future
+
+
+def length_of(exchange: Exchange, size: int, name: str) -> int:
+    """How many bytes of a file are sent: the content-length that the response has, or all, and then it is added.
+
+    Raises:
+        ValueError: the content-length is larger than the file.
+    """
     announced = exchange.announced()
     if announced < 0:
         exchange.add_header(b"content-length", b"%d" % size)
-    elif announced > size:
-        raise ValueError(f"{os.fsdecode(path)} has {size} bytes, fewer than the content-length {announced}")
-    else:
-        size = announced
-    future = asyncio.get_running_loop().create_future()
-    Sending(exchange, file, [(0, size)], lambda: future.done() or future.set_result(None)).start()
-    return future
+        return size
+    if announced > size:
+        raise ValueError(f"{name} has {size} bytes, fewer than the content-length {announced}")
+    return announced

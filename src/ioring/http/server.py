@@ -9,35 +9,40 @@ import random
 import socket
 import sys
 import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from ioring.http._asgi import tasks_of
+from ioring.http._asgi import AsgiExchange, tasks_of
 from ioring.http._connection import Connection
+from ioring.http._exchange import Exchange
+from ioring.http._mounts import Mounts
 from ioring.http._service import Service
-from ioring.http.configuration import seconds
+from ioring.http.app_loader import Application
+from ioring.http.asgi_types import Address, Scope
+from ioring.http.configuration import Configuration, seconds
 from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
-from ioring.http.prometheus import exposition, with_metrics
 from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
-from ioring.http.static import files_of, mounts_of
+from ioring.http.static import Files, files_of, mounts_of
 from ioring.http.tls_context import context_of, reload
 from ioring.http.wsgi_threads import Threads
 
 TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
 HANDSHAKE_GRACE_S = 1.0
-"""So long a server that stops waits for TLS handshakes."""
+"""How long a stopping server waits for TLS handshakes."""
 
 TOLD_GRACE_S = 0.1
-"""So long an application that is not waited for any longer has to see that its client is cut off."""
+"""How long an application whose client was disconnected has to notice it before it is cancelled."""
 
 CANCELLED_GRACE_S = 1.0
-"""So long it has to end when it is cancelled."""
+"""How long an application has to end when it is cancelled."""
 
 LEAVING_TURNS = 100
-"""So many turns the kernel is given to end its accepting; it takes one or two."""
+"""Turns of the loop that a stopping server waits for the kernel to stop accepting; it takes one or two."""
 
 
 class Server:
@@ -50,7 +55,14 @@ class Server:
         statistics, row: the ``Statistics`` of all workers, and the row in it that is this server's.
     """
 
-    def __init__(self, configuration, application, log=None, statistics=None, row=None):
+    def __init__(
+        self,
+        configuration: Configuration,
+        application: Application,
+        log: Log | None = None,
+        statistics: Statistics | None = None,
+        row: int | None = None,
+    ) -> None:
         self.configuration = configuration
         self.application = application
         self.log = log or Log(configuration.log_format, configuration.log_level)
@@ -59,43 +71,46 @@ class Server:
         self.statistics = Statistics() if statistics is None else statistics
         self.row = self.statistics.take(0) if statistics is None else row
         self.tls = context_of(configuration)
-        self.service = None
-        self.listeners = []
-        self._made = weakref.WeakSet()  # connections, those whose TLS handshake goes on included
-        self._servers = []
-        self._threads = None
-        self._stop = None
-        self._ticking = None
-        self._files = []
+        self.service: ServerService
+        self.listeners: Sequence[socket.socket] = []
+        self._made: weakref.WeakSet[Connection] = weakref.WeakSet()  # also those in a TLS handshake
+        self._servers: list[asyncio.Server] = []
+        self._threads: Threads | None = None
+        self._stop: asyncio.Event
+        self._ticking: asyncio.TimerHandle
+        self._lifespan: Lifespan | None = None
+        self._files: list[Files] = []
         self._forced = False
+        self._started = False
+        self.on_exhausted: Callable[[], None] | None = None  # what to do at the limit of requests; None: stop
 
-    async def start(self, listeners):
+    async def start(self, listeners: Sequence[socket.socket]) -> None:
         """Starts the application and accepts connections on the listening sockets."""
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._lifespan = None
         configuration = self.configuration
         application = self.application
         service = self.service = self._make_service(loop)
+        self._started = True
         if application.kind == "asgi" and configuration.lifespan != "off":
             self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
             await self._lifespan.startup()
             service.state = self._lifespan.state
         self.listeners = listeners
         for listener in listeners:
-            factory = functools.partial(self._connection, address_of_all(listener))
+            factory: Any = functools.partial(self._connection, address_of_all(listener))
             self._servers.append(
                 await loop.create_server(factory, sock=listener, backlog=configuration.backlog, ssl=self.tls)
             )
         self._tick()
 
-    def _connection(self, address=None):
+    def _connection(self, address: Address = None) -> Connection:
         connection = Connection(self.service, address)
         if self.tls is not None:
             self._made.add(connection)
         return connection
 
-    def _make_service(self, loop):
+    def _make_service(self, loop: asyncio.AbstractEventLoop) -> "ServerService":
         configuration = self.configuration
         asgi = self.application.kind == "asgi"
         subject = self.application.subject
@@ -111,25 +126,15 @@ class Server:
             self._threads = Threads(subject, configuration.threads, loop, configuration.root_path, several)
             subject = self._threads.gateway.begin
         if configuration.metrics:
+            from ioring.http.prometheus import with_metrics  # few servers show them, and the library takes memory
+
             subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
-        service = Service(subject, loop, asgi=asgi)
-        if asgi:
-            service.upgrade = self._upgrade
-        service.mounts = mounts
-        service.send_file = send_path
-        service.access = self.accesses
+        service = ServerService(self, subject, loop, asgi, mounts, Proxies(configuration.forwarded_allow_ips))
         service.timed = configuration.log_format == "json" and self.accesses is not None
         self.log.loop = loop
-        proxies = Proxies(configuration.forwarded_allow_ips)
-        if proxies:
-            self.log.proxies = proxies
-            service.proxy = proxies.apply
-            service.trusts = proxies.trusts
         if configuration.limit_max_requests:
             service.requests_max = configuration.limit_max_requests
             service.requests_max += random.randint(0, configuration.limit_max_requests_jitter)
-            service.exhausted = self.exhausted
-        service.trouble = self._trouble
         service.root_path = configuration.root_path
         service.head_max = configuration.limit_head or sys.maxsize
         service.body_max = configuration.limit_body
@@ -143,33 +148,32 @@ class Server:
         service.set_date()
         return service
 
-    def _upgrade(self, *request):
-        """A request for a WebSocket. What speaks with those is loaded for the first: most servers never need it."""
-        from ioring.http.websocket import WebSocket
-
-        WebSocket(*request, self.configuration)
-
-    def _tick(self):
+    def _tick(self) -> None:
         service = self.service
         service.tick()
         self.publish()
         shortest = min(service.head_timeout, service.body_timeout, service.idle_timeout, service.write_timeout)
         self._ticking = asyncio.get_running_loop().call_later(min(TICK_S, shortest / 4), self._tick)
 
-    def publish(self):
+    def publish(self) -> None:
         """Writes what was done so far where other workers see it."""
         self.statistics.publish(self.row, self.service)
 
-    def _exposition(self):
+    def _exposition(self) -> bytes:
+        from ioring.http.prometheus import exposition
+
         self.publish()
         return exposition(self.statistics)
 
-    def exhausted(self):
+    def exhausted(self) -> None:
         """There were as many requests as one worker is to have."""
+        if self.on_exhausted is not None:
+            self.on_exhausted()
+            return
         self.log.info(f"stops: {self.service.requests_max} requests were worked on (limit_max_requests)")
         self.stop()
 
-    def reload(self):
+    def reload(self) -> None:
         """Reads the certificates again."""
         if self.tls is None:
             self.log.info("SIGHUP: there is nothing to be read again")
@@ -181,7 +185,7 @@ class Server:
         else:
             self.log.info("certificates were read again")
 
-    def stop(self):
+    def stop(self) -> None:
         """Begins to stop; a second call does not wait for requests any more."""
         self._forced = self._stop.is_set()
         self._stop.set()
@@ -191,7 +195,7 @@ class Server:
             if self._threads is not None:
                 self._threads.abandon()
 
-    async def serve(self):
+    async def serve(self) -> None:
         """Returns when the server was told to stop and has."""
         await self._stop.wait()
         service = self.service
@@ -226,17 +230,17 @@ class Server:
         for files in self._files:
             files.close()
         if self._lifespan is not None:
-            await self._shut_down()
+            await self._shut_down(self._lifespan)
         for server in self._servers:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(server.wait_closed(), 5)
 
         self.close()
 
-    async def _end_tasks(self):
+    async def _end_tasks(self) -> None:
         """Applications that still work on requests end before what they use is put away."""
-        tasks = tasks_of(self.service)
-        tasks += [each.task for each in self.service.connections if getattr(each, "task", None)]  # of WebSockets
+        tasks = set(tasks_of(self.service))
+        tasks |= {each.task for each in self.service.connections if getattr(each, "task", None)}  # of WebSockets
         if tasks:
             _, tasks = await asyncio.wait(tasks, timeout=TOLD_GRACE_S)
         if tasks:
@@ -246,15 +250,15 @@ class Server:
                 task.cancel()
             await asyncio.wait(tasks, timeout=CANCELLED_GRACE_S)
 
-    def close(self):
+    def close(self) -> None:
         """What is told leaves; nothing more is counted."""
         self.log.flush()
-        if self.service is not None:
+        if self._started:
             self.publish()
         if self.own_statistics:
             self.statistics.close()
 
-    async def _leave(self):
+    async def _leave(self) -> None:
         """Accepts no more, without closing what was accepted already."""
         loop = asyncio.get_running_loop()
         leave = getattr(loop, "_leave_serving", None)
@@ -280,17 +284,18 @@ class Server:
         if late:
             await asyncio.wait(late, timeout=HANDSHAKE_GRACE_S)
 
-    async def _take(self, accepted):
+    async def _take(self, accepted: socket.socket) -> None:
         """A connection that was accepted here."""
         accepted.setblocking(False)
+        factory: Any = self._connection
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._connection, accepted, ssl=self.tls)
+            await asyncio.get_running_loop().connect_accepted_socket(factory, accepted, ssl=self.tls)
         except OSError:  # of TLS, too
             accepted.close()
 
-    async def _shut_down(self):
+    async def _shut_down(self, lifespan: Lifespan) -> None:
         """The application puts everything away; a second stop() does not wait for that either."""
-        task = asyncio.ensure_future(self._lifespan.shutdown())
+        task = asyncio.ensure_future(lifespan.shutdown())
         while not task.done():
             await asyncio.wait([task], timeout=0.1)
             if self._forced:
@@ -302,22 +307,66 @@ class Server:
 
     # What is to be told.
 
-    def _trouble(self, who, message, exception):
-        """Something went wrong with a connection or an exchange."""
-        connection = getattr(who, "connection", who)
-        client = getattr(who if connection is None else connection, "client", None)
-        where = f"{client[0]}:{client[1]} " if client else ""
-        request = f"{who.method} {who.target.decode('latin-1')}: " if hasattr(who, "target") else ""
-        self._log(f"{where}{request}{message}", exception)
-
-    def _log(self, message, exception):
+    def _log(self, message: str, exception: BaseException | None) -> None:
         if exception is None:
             self.log.warning(message)
         else:
             self.log.error(message, exception)
 
 
-def address_of_all(listener):
+class ServerService(Service):
+    """What the connections of a Server need."""
+
+    def __init__(
+        self,
+        server: Server,
+        application: Callable[..., Any],
+        loop: asyncio.AbstractEventLoop,
+        asgi: bool,
+        mounts: Mounts | None,
+        proxies: Proxies,
+    ) -> None:
+        self._server = server
+        self._mounts = mounts
+        self._proxies = proxies
+        if proxies:
+            server.log.proxies = proxies
+        super().__init__(application, loop, asgi=asgi)
+        self.websockets = asgi
+
+    def access_log(self) -> Callable[[Exchange], object] | None:
+        return self._server.accesses
+
+    def mount_finder(self) -> Mounts | None:
+        return self._mounts
+
+    def forwarding(self) -> Callable[[Scope], object] | None:
+        return self._proxies.apply if self._proxies else None
+
+    def trusts(self, client: Address) -> bool:
+        return self._proxies.trusts(client)
+
+    def open_websocket(self, connection: Connection, exchange: AsgiExchange, rest: bytes) -> None:
+        # What speaks with WebSockets is loaded for the first of them: most servers never need it.
+        from ioring.http.websocket import WebSocket
+
+        WebSocket(connection, exchange, rest, self._server.configuration)
+
+    def send_file(self, exchange: Exchange, path: str) -> asyncio.Future[None]:
+        return send_path(exchange, path)
+
+    def exhausted(self) -> None:
+        self._server.exhausted()
+
+    def trouble(self, who: Any, message: str, exception: BaseException | None) -> None:
+        connection = getattr(who, "connection", who)
+        client = getattr(who if connection is None else connection, "client", None)
+        where = f"{client[0]}:{client[1]} " if client else ""
+        request = f"{who.method} {who.target.decode('latin-1')}: " if hasattr(who, "target") else ""
+        self._server._log(f"{where}{request}{message}", exception)
+
+
+def address_of_all(listener: socket.socket) -> Address:
     """The address that all connections of a listening socket have on this side; None when they have several."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return None

@@ -1,45 +1,61 @@
 """Files over HTTP: as a server's application, below a prefix beside another one, and as an ASGI application."""
 
 import asyncio
-import functools
 import http
 import os
 import urllib.parse
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ioring.http._asgi import EXTENSIONS, AsgiExchange
-from ioring.http._response_cache import Answer, Answers, Mounts
+from ioring.http._exchange import Exchange
+from ioring.http._mounts import Mounts
+from ioring.http._response_cache import Answer, Answers
+from ioring.http.asgi_types import Receive, Scope, Send
 from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
+from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
-from ioring.http.folder import Folder, Found, Page, Redirect
-from ioring.http.open_file_cache import given_up, kept_of
-from ioring.http.sendfile import Sending
+from ioring.http.folder import Folder, Found, Page, Redirect, Variant
+from ioring.http.open_file_cache import Kept, given_up, kept_of, with_room
+from ioring.http.sendfile import File, Part, Sending, sent
 
 VALID_S = 1.0
-"""For so long a file is taken to be what it was."""
+"""For this long a file is served without looking whether it has changed."""
 
 COUNT_MAX = 4096
 HELD_MAX = 32 << 20
-"""So many files, and bytes of them, are remembered; the rest is looked for each time."""
+"""At most this many files, and bytes of them, are remembered; others are looked up for each request."""
 
 LITERAL = "!$&'()*+,/:;=@[\\]|"
-"""What browsers leave as it is in a path, besides letters, digits and what `quote` always does."""
+"""Characters that browsers do not percent-encode in a path, besides those that `quote` never encodes."""
 
 PIECE = 1 << 18
-"""Bytes in a message to another server."""
+"""Bytes of a file in one ASGI message, on other servers."""
 
 
 class Reply:
     """What is answered: ``parts`` are bytes, and pairs of offset and size of the file; ``size`` is all of it."""
 
-    def __init__(self, status, headers, parts, size, file=None):
+    def __init__(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        parts: Sequence[Part],
+        size: int,
+        file: File | None = None,
+    ) -> None:
         self.status = status
         self.headers = [*headers, (b"content-length", b"%d" % size)] if status not in (304,) else headers
         self.parts = parts
         self.size = size
         self.file = file
 
+    def body(self) -> bytes:
+        """All of the content of a reply without a file."""
+        return b"".join(part for part in self.parts if isinstance(part, bytes))
 
-def plain(status, headers=()):
+
+def plain(status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> Reply:
     """A reply with the name of its status."""
     body = f"{http.HTTPStatus(status).phrase}\n".encode()
     return Reply(status, [(b"content-type", b"text/plain; charset=utf-8"), *headers], [body], len(body))
@@ -54,69 +70,82 @@ class Files:
         root_path: what a proxy has taken off all paths.
     """
 
-    def __init__(self, folder, prefix="", root_path=""):
+    def __init__(self, folder: Folder, prefix: str = "", root_path: str = "") -> None:
         self.folder = folder
         self.prefix = prefix.encode()
         self.before = root_path.encode() + self.prefix
         self.answers = Answers(self.answer, COUNT_MAX, HELD_MAX)
-        self._kept = None  # where those are known that are open
+        self._kept: Kept | None = None  # where those are known that are open
         self._root_checked = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def close(self):
+    def close(self) -> None:
         """Closes what is open."""
         self._clear()
         self.folder.close()
 
-    def _clear(self):
+    def _clear(self) -> None:
         self.answers.clear()
         if self._kept is not None:
             self._kept.forget(self)
 
     # Requests to our server.
 
-    def answer(self, exchange, raw):
-        """Answers a request for which nothing is ready; ``raw`` is its path, as it came."""
+    def answer(self, exchange: Exchange, raw: bytes) -> None:
+        """Answers a request whose Answer is not ready; ``raw`` is its path, as it was received."""
         path = raw
         if not path.startswith(b"/"):
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
         path = urllib.parse.unquote_to_bytes(path[len(self.prefix) :])
+        loop = exchange.service.loop
+        key = self.prefix + spelled(path)
+        try:
+            if exchange.method not in ("GET", "HEAD"):
+                start(exchange, plain(405, [(b"allow", b"GET, HEAD")]))
+                return
+            try:
+                found, answer = self.find_cached(loop, key, path)
+            except BlockingIOError:
+                task = loop.create_task(self._answer_from_disk(exchange, raw, key, path))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return
+            start(exchange, self._reply(exchange, raw, path, found, answer))
+        except Exception as error:
+            self.failed(exchange, error)
+
+    async def _answer_from_disk(self, exchange: Exchange, raw: bytes, key: bytes, path: bytes) -> None:
+        try:
+            found, answer = await self.find(exchange.service.loop, key, path)
+            if not exchange.finished:
+                start(exchange, self._reply(exchange, raw, path, found, answer))
+        except Exception as error:
+            self.failed(exchange, error)
+
+    def _reply(self, exchange: Exchange, raw: bytes, path: bytes, found: Any, answer: Answer | None) -> Reply:
         query = exchange.target[len(raw) :]
-        reply = functools.partial(self._reply_to, exchange, self.before + path, query)
-        try:
-            self.look_up(exchange.service.loop, exchange.method, self.prefix + spelled(path), path, reply)
-        except Exception as error:
-            self.failed(exchange, error)
+        return self.reply(exchange.method, exchange.headers, found, answer, self.before + path, query)
 
-    def _reply_to(self, exchange, path, query, found, answer, error):
-        """Sends what was found."""
-        if exchange.finished:
-            return
-        try:
-            if error is not None:
-                raise error
-            reply = self.reply(exchange.method, exchange.headers, found, answer, path, query)
-            exchange.start(reply.status, reply.headers)
-            if reply.file is None or exchange.method == "HEAD":
-                exchange.write(b"" if exchange.method == "HEAD" else b"".join(reply.parts))
-            else:
-                Sending(exchange, reply.file, reply.parts).start()
-        except Exception as error:
-            self.failed(exchange, error)
-
-    def failed(self, exchange, error):
+    def failed(self, exchange: Exchange, error: Exception) -> None:
         """Answers that there is an error; a response that has begun is cut off."""
         if exchange.finished:
             return
-        if exchange.service.trouble is not None:
-            exchange.service.trouble(exchange, f"the file cannot be sent: {error}", told(error))
+        exchange.service.trouble(exchange, f"the file cannot be sent: {error}", told(error))
         exchange.refuse(503 if isinstance(error, OSError) else 500)
 
     # Finding.
 
-    def look_up(self, loop, method, key, path, then):
-        """Calls ``then`` with what is found, its Answer and an exception, at once if that needs no disk."""
-        if method not in ("GET", "HEAD"):
-            return then(None, None, None)
+    def find_cached(self, loop: asyncio.AbstractEventLoop, key: bytes, path: bytes) -> tuple[Any, Answer | None]:
+        """What there is at a path, and its Answer or None, if that is known without waiting for a disk.
+
+        Parameters:
+            key: what the Answer is remembered by.
+            path: decoded, below the folder.
+
+        Raises:
+            BlockingIOError: `find` has to be called.
+            OSError: it cannot be found out.
+        """
         now = loop.time()
         if now > self._root_checked + VALID_S:
             self._root_checked = now
@@ -128,50 +157,37 @@ class Files:
             answer.used = True
             known = answer.found
             if now < answer.valid_until:
-                return then(known, answer, None)
-        return self._look_at(loop, key, path, known, then)
+                return known, answer
+        found = with_room(loop, self.look, known, path, True)
+        return found, self.remember(loop, key, found)
 
-    def _look_at(self, loop, key, path, known, then, again=True):
+    async def find(self, loop: asyncio.AbstractEventLoop, key: bytes, path: bytes) -> tuple[Any, Answer | None]:
+        """The same in a thread, which may wait for a disk."""
+        answer = self.answers.get(key)
+        known = None if answer is None else answer.found
+        # The thread holds on to the result of its function for a while, but files are to be closed with the last
+        # reference to them: so they are put here.
+        results: list[Any] = []
+
+        def look() -> None:
+            results.append(self.look(known, path, False))
+
         try:
-            found = self.look(known, path, True)
-        except BlockingIOError:
-            # Not its result, to which the thread holds on for a while: files are closed with the last reference.
-            results = []
-            future = loop.run_in_executor(None, self._look_into, results, known, path)
-            future.add_done_callback(functools.partial(self._looked, loop, key, path, known, then, again, results))
-            return None
+            await loop.run_in_executor(None, look)
         except OSError as error:
-            if not again or not given_up(loop, error):
+            if not given_up(loop, error):
                 raise
-        else:
-            return then(found, self.remember(loop, key, found), None)
-        return self._look_at(loop, key, path, known, then, False)  # what was opened half is closed by now
+            error.__traceback__ = None  # it holds files that were opened before the one for which there was no room
+            await loop.run_in_executor(None, look)
+        found = results.pop()
+        return found, self.remember(loop, key, found)
 
-    def _look_into(self, results, known, path):
-        results.append(self.look(known, path, False))
-
-    def _looked(self, loop, key, path, known, then, again, results, future):
-        if future.cancelled():
-            return None
-        error = future.exception()
-        answer = found = None
-        try:
-            if error is None:
-                found = results.pop()
-                answer = self.remember(loop, key, found)
-            elif again and given_up(loop, error):
-                error.__traceback__ = None  # it holds what was opened half
-                return self._look_at(loop, key, path, known, then, False)
-        except Exception as raised:
-            error = raised
-        return then(found, answer, error)
-
-    def look(self, known, path, cached):
+    def look(self, known: Found | None, path: bytes, cached: bool) -> Found | Page | Redirect | None:
         if known is not None and self.folder.unchanged(known, cached):
             return known
         return self.folder.find(path, cached)
 
-    def remember(self, loop, key, found):
+    def remember(self, loop: asyncio.AbstractEventLoop, key: bytes, found: object) -> Answer | None:
         """Makes an answer that is ready, or renews the one that is there."""
         answer = self.answers.get(key)
         if not isinstance(found, Found):
@@ -202,7 +218,7 @@ class Files:
         self._keep(loop, key, sum(variant.file is not None for variant in found.variants()))
         return answer
 
-    def _keep(self, loop, key, count):
+    def _keep(self, loop: asyncio.AbstractEventLoop, key: bytes, count: int) -> None:
         """The answer has so many open files."""
         if count:
             self._kept = kept_of(loop)
@@ -211,16 +227,22 @@ class Files:
 
     # Replies.
 
-    def reply(self, method, headers, found, answer, path, query):
+    def reply(
+        self,
+        method: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        found: Found | Page | Redirect | None,
+        answer: Answer | None,
+        path: bytes,
+        query: bytes,
+    ) -> Reply:
         """The Reply to a request.
 
         Parameters:
             headers: pairs of bytes, the names in lower case.
-            found: what ``look_up`` gave, and its answer.
+            found: what `find` returned, and its answer.
             path: all of the request's, decoded; and its query with the question mark, or nothing.
         """
-        if method not in ("GET", "HEAD"):
-            return plain(405, [(b"allow", b"GET, HEAD")])
         if found is None:
             return plain(404)
         if isinstance(found, Redirect):
@@ -229,18 +251,30 @@ class Files:
         if isinstance(found, Page):
             kind = (b"content-type", b"text/html; charset=utf-8")
             return Reply(200, [kind, (b"cache-control", b"no-cache")], [found.body], len(found.body))
-        headers = Headers(headers)
+        wanted = Headers(headers)
         variant = found.plain
         if found.others:
-            accepted = headers.get(b"accept-encoding")
+            accepted = wanted.get(b"accept-encoding")
             coding = coding_of(accepted, found.others)
-            variant = found.others.get(coding, variant)
+            if coding is not None:
+                variant = found.others[coding]
             if variant.answer is not None and answer is not None and answer.choices is not None:
                 self.answers.remember(answer, accepted, variant.answer)
-        return reply_of(variant, method, headers)
+        return reply_of(variant, method, wanted)
 
 
-def spelled(path):
+def start(exchange: Exchange, reply: Reply) -> None:
+    """Begins to send a reply."""
+    exchange.start(reply.status, reply.headers)
+    if exchange.method == "HEAD":
+        exchange.write(b"")
+    elif reply.file is None:
+        exchange.write(reply.body())
+    else:
+        Sending(exchange, reply.file, reply.parts).start()
+
+
+def spelled(path: bytes) -> bytes:
     """The one spelling of a decoded path that answers are remembered by: what browsers send.
 
     Decoding it gives the path, so a request that is spelled like it means nothing else. Who spells a path otherwise is
@@ -249,7 +283,7 @@ def spelled(path):
     return urllib.parse.quote_from_bytes(path, LITERAL).encode()
 
 
-def reply_of(variant, method, headers):
+def reply_of(variant: Variant, method: str, headers: Headers) -> Reply:
     status = precondition(headers, variant.etag, variant.modified)
     if status == 412:
         return plain(412)
@@ -269,7 +303,7 @@ def reply_of(variant, method, headers):
         return Reply(206, [*variant.headers, given], *body_of(variant, wanted))
     boundary = os.urandom(12).hex().encode()
     kind = dict(variant.headers)[b"content-type"]
-    parts = []
+    parts: list[Part] = []
     for offset, count in wanted:
         parts.append(
             b"--%b\r\ncontent-type: %b\r\ncontent-range: bytes %d-%d/%d\r\n\r\n"
@@ -279,11 +313,11 @@ def reply_of(variant, method, headers):
         parts.append(b"\r\n")
     parts.append(b"--%b--\r\n" % boundary)
     rest = [pair for pair in variant.headers if pair[0] != b"content-type"]
-    kind = (b"content-type", b"multipart/byteranges; boundary=" + boundary)
-    return Reply(206, [kind, *rest], *body_of(variant, parts))
+    multipart = (b"content-type", b"multipart/byteranges; boundary=" + boundary)
+    return Reply(206, [multipart, *rest], *body_of(variant, parts))
 
 
-def body_of(variant, parts):
+def body_of(variant: Variant, parts: Sequence[Part]) -> tuple[Sequence[Part], int, File | None]:
     """The parts, their size, and the file that they are of; of a file in memory they are bytes."""
     if variant.content is not None:
         content = variant.content
@@ -292,7 +326,7 @@ def body_of(variant, parts):
     return parts, size, variant.file
 
 
-def head_of(variant):
+def head_of(variant: Variant) -> bytes:
     """The head of the whole of it, without what changes from response to response."""
     lines = [b"HTTP/1.1 200 OK\r\n"]
     lines += [b"%b: %b\r\n" % pair for pair in variant.headers]
@@ -300,7 +334,7 @@ def head_of(variant):
     return b"".join(lines)
 
 
-def told(error):
+def told(error: Exception) -> Exception | None:
     """The exception to show: what the system says is said by its message."""
     return None if isinstance(error, OSError) else error
 
@@ -323,12 +357,19 @@ class StaticFiles:
         ValueError: ``cache_max_age`` is negative.
     """
 
-    def __init__(self, folder, *, listing=False, cache_max_age=None, hidden=False):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        listing: bool = False,
+        cache_max_age: int | None = None,
+        hidden: bool = False,
+    ) -> None:
         if cache_max_age is not None and cache_max_age < 0:
             raise ValueError(f"cache_max_age: {cache_max_age} is negative")
         self._files = Files(Folder(folder, listing, cache_max_age, hidden))
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "lifespan":
             return await self._live(receive, send)
@@ -342,35 +383,38 @@ class StaticFiles:
         root, path = scope.get("root_path", ""), scope["path"]
         if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
             path = path[len(root) :]
-        path = _bytes_of(path, scope.get("raw_path"))
+        name = _bytes_of(path, scope.get("raw_path"))
         exchange = getattr(send, "__self__", None)
         if not isinstance(exchange, AsgiExchange):
-            return await _send(await self._reply(loop, scope, root, path), scope, send)
+            return await send_by_messages(await self._reply(loop, scope, root, name), scope, send)
         try:
-            reply = await self._reply(loop, scope, root, path)
+            reply = await self._reply(loop, scope, root, name)
             if exchange.finished:
                 return None
             exchange.start(reply.status, reply.headers)
             if reply.file is None or scope["method"] == "HEAD":
-                exchange.write(b"" if scope["method"] == "HEAD" else b"".join(reply.parts))
+                exchange.write(reply.body() if scope["method"] != "HEAD" else b"")
                 return None
-            over = loop.create_future()
-            Sending(exchange, reply.file, reply.parts, lambda: over.done() or over.set_result(None)).start()
+            over = sent(exchange, reply.file, reply.parts)
         except OSError as error:
             return files.failed(exchange, error)
         await over
         return None
 
-    async def _reply(self, loop, scope, root, path):
-        future = loop.create_future()
-        self._files.look_up(loop, scope["method"], path, path, functools.partial(_tell, future))
-        found, answer = await future
+    async def _reply(self, loop: asyncio.AbstractEventLoop, scope: Scope, root: str, path: bytes) -> Reply:
+        files = self._files
+        if scope["method"] not in ("GET", "HEAD"):
+            return plain(405, [(b"allow", b"GET, HEAD")])
+        try:
+            found, answer = files.find_cached(loop, path, path)
+        except BlockingIOError:
+            found, answer = await files.find(loop, path, path)
         query = scope.get("query_string", b"")
         query = b"?" + query if query else b""
         whole = root.encode("utf-8", "surrogateescape") + path
-        return self._files.reply(scope["method"], scope["headers"], found, answer, whole, query)
+        return files.reply(scope["method"], scope["headers"], found, answer, whole, query)
 
-    async def _live(self, receive, send):
+    async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
@@ -378,7 +422,7 @@ class StaticFiles:
                 return
 
 
-def _bytes_of(path, raw):
+def _bytes_of(path: str, raw: bytes | None) -> bytes:
     """A path as it was asked for: what is not UTF-8 in it is in the raw path alone."""
     if raw is not None and "\ufffd" in path:
         raw = urllib.parse.unquote_to_bytes(raw)
@@ -388,22 +432,13 @@ def _bytes_of(path, raw):
     return path.encode("utf-8", "surrogateescape")
 
 
-def _tell(future, found, answer, error):
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result((found, answer))
-
-
-async def _send(reply, scope, send):
+async def send_by_messages(reply: Reply, scope: Scope, send: Send) -> None:
     """Sends a reply by messages."""
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     if scope["method"] == "HEAD":
         return await send({"type": "http.response.body", "body": b""})
     if reply.file is None:
-        return await send({"type": "http.response.body", "body": b"".join(reply.parts)})
+        return await send({"type": "http.response.body", "body": reply.body()})
     if scope.get("extensions") is EXTENSIONS and reply.parts == [(0, reply.file.status.st_size)]:
         # Our server opens it before it returns from the call, so that nobody can put another in its place.
         return await send({"type": "http.response.pathsend", "path": f"/proc/self/fd/{reply.file.descriptor}"})
@@ -426,7 +461,7 @@ async def _send(reply, scope, send):
 # What the server is told.
 
 
-def files_of(path, configuration, prefix=""):
+def files_of(path: str, configuration: Configuration, prefix: str = "") -> Files:
     """The Files of a folder, as a configuration wants them.
 
     Raises:
@@ -441,7 +476,7 @@ def files_of(path, configuration, prefix=""):
     return Files(folder, prefix, configuration.root_path)
 
 
-def mounts_of(configuration):
+def mounts_of(configuration: Configuration) -> tuple[list[Files], Mounts | None]:
     """The Files of each mount, and what finds them by a request's target; None when there are none."""
     files = {}
     for mount in configuration.mount:

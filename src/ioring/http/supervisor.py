@@ -1,13 +1,14 @@
-"""Several workers, or one that is restarted when files change: processes that are forked here and looked after.
+"""Forks and supervises worker processes: several, or one that is restarted when files change.
 
-The supervisor owns the listening sockets for as long as it lives, so that a worker that is replaced leaves no gap:
-connections wait in the socket's queue, and whoever serves that socket next takes them. It has no threads and no ring,
-and does not import the application: each worker does that, so that a restart sees new code.
+The supervisor owns the listening sockets for as long as it lives, so that replacing a worker refuses no connection:
+they wait in the socket's queue until the next worker accepts them. It has no threads and no ring, and does not import
+the application: each worker does that, so that a restart sees new code.
 """
 
 import atexit
 import collections
 import contextlib
+import enum
 import json
 import os
 import select
@@ -17,61 +18,92 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Collection
+from types import FrameType
+from typing import NoReturn
 
 from ioring.http import reload as watcher
-from ioring.http.app_loader import load
+from ioring.http.app_loader import Application, load
+from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 from ioring.http.listeners import close_listeners
+from ioring.http.log import Log
+from ioring.http.scoreboard import Statistics
 from ioring.http.worker import Worker, beat_interval
 from ioring.ring.errors import RingUnavailable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 STABLE_S = 10.0
-"""A worker that lived so long did not die of what it was started with: the next is started at once."""
+"""A worker that died later than this is started again at once: it did not die because of how it was started."""
 
 BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""How long after a death the next worker is started, by how many died early one after the other."""
+"""How long after a worker's death the next is started, by how many have died early one after the other."""
 
 FORCED_S = 1.0
-"""How long a worker that was told to stop at once has before it is killed."""
+"""How long after the second signal to stop a worker is killed."""
 
 RELOAD_GRACE_S = 2.0
-"""How long requests have to end when files have changed."""
+"""How long requests may take to end when files have changed."""
+
+
+class State(enum.Enum):
+    """What a worker's process does; from one state to the next, never back."""
+
+    STARTING = "imports and starts the application"
+    SERVING = "accepts connections"
+    STOPPING = "was told to stop, and answers what it has begun"
+
+
+class Place(enum.Enum):
+    """Where a process that has died stood in its slot."""
+
+    CURRENT = "the slot's own"
+    REPLACEMENT = "it was to replace the slot's own as soon as it served"
+    REPLACED = "another has taken over"
 
 
 class Slot:
-    """What one of the workers is, over all its processes."""
+    """One of the workers, whatever processes it has over time."""
 
-    def __init__(self, number, listeners):
+    def __init__(self, number: int, listeners: list[socket.socket]) -> None:
         self.number = number
         self.listeners = listeners
-        self.child = None  # who serves
-        self.replacement = None  # who will, as soon as it can
+        self.child: Child | None = None  # its own process
+        self.replacement: Child | None = None  # a second one, until it serves: then it becomes the slot's own
         self.deaths = 0  # early ones, one after the other
-        self.retry_at = None  # when the next is started
+        self.retry_at: float | None = None  # when the next process is started
+
+    def leave(self, child: "Child") -> Place:
+        """The process has died. A replacement, if there is one, becomes the slot's own."""
+        if self.replacement is child:
+            self.replacement = None
+            return Place.REPLACEMENT
+        if self.child is child:
+            self.child, self.replacement = self.replacement, None
+            return Place.CURRENT
+        return Place.REPLACED
 
 
 class Child:
-    """A process."""
+    """A worker's process."""
 
-    def __init__(self, pid, slot, row, channel):
+    def __init__(self, pid: int, slot: Slot, row: int | None, channel: socket.socket) -> None:
         self.pid = pid
         self.slot = slot
         self.row = row
-        self.channel = channel
+        self.channel: socket.socket | None = channel
         self.began = time.monotonic()
-        self.ready = False
-        self.failure = None  # why it did not start, in words
-        self.unavailable = None  # the errno, when it was for want of a ring
-        self.stopping = False
-        self.patience = []  # [(when, signal)] for one that is stopped
+        self.state = State.STARTING
+        self.failure: str | None = None  # why it did not start
+        self.unavailable: int | None = None  # the errno, when that was for want of a ring
+        self.patience: list[tuple[float, signal.Signals]] = []  # when it gets which signals, if it is still alive then
         self.received = b""
         self.beat = 0  # its last
         self.heard = self.began  # when that was seen
-        self.hung = False
+        self.hung = False  # it was killed because its loop stood still
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"worker {self.slot.number + 1} (process {self.pid})"
 
 
@@ -85,7 +117,15 @@ class Supervisor:
         banner: called when all serve.
     """
 
-    def __init__(self, configuration, application, listeners, log, statistics, banner):
+    def __init__(
+        self,
+        configuration: Configuration,
+        application: Application | None,
+        listeners: list[list[socket.socket]],
+        log: Log,
+        statistics: Statistics,
+        banner: Callable[[], None],
+    ) -> None:
         self.configuration = configuration
         self.application = application
         self.listeners = listeners
@@ -93,26 +133,25 @@ class Supervisor:
         self.statistics = statistics
         self.banner = banner
         self.slots = [Slot(number, each) for number, each in enumerate(listeners)]
-        self.children = {}
-        self.error = None  # what ends it
+        self.children: dict[int, Child] = {}
+        self.error: Exception | None = None  # why it ends
         self.stops = 0
-        self.served = False  # all were ready once
-        self.rolling = None  # the child that a rolling restart waits for
-        self.roll = collections.deque()
-        self.watcher = None  # its process, and the pipe from it
-        self.changes = None
-        self.wakeup = None
-        self.look_at = None  # when it is seen to that all loops turn
+        self.served = False  # all have served at the same time, once
+        self.rolling: Child | None = None  # the child that a rolling restart waits for
+        self.roll: collections.deque[Slot] = collections.deque()
+        self.watcher: int | None = None  # the process that watches files, and the pipe from it
+        self.changes: int | None = None
+        self.wakeup = socket.socketpair()
+        self.look_at: float | None = None  # when the workers' loops are looked after
         if configuration.worker_timeout:
             self.look_at = time.monotonic()
 
-    def run(self):
+    def run(self) -> None:
         """Returns when it was told to stop and all workers have.
 
         Raises:
             ConfigurationError: the workers cannot start.
         """
-        self.wakeup = socket.socketpair()
         for end in self.wakeup:
             end.setblocking(False)
         handlers = {number: signal.signal(number, self._nothing) for number in SIGNALS}
@@ -134,12 +173,12 @@ class Supervisor:
         if self.error is not None:
             raise self.error
 
-    def _nothing(self, number, frame):
+    def _nothing(self, number: int, frame: FrameType | None) -> None:
         """What counts is the byte in the wakeup socket."""
 
     # Waiting.
 
-    def _turn(self):
+    def _turn(self) -> None:
         poll = select.poll()
         poll.register(self.wakeup[0], select.POLLIN)
         if self.changes is not None:
@@ -158,7 +197,7 @@ class Supervisor:
                 self._on_message(channels[fd])
         self._on_time()
 
-    def _patience(self):
+    def _patience(self) -> float | None:
         """Milliseconds until something has to be done; None: never."""
         moments = [slot.retry_at for slot in self.slots if slot.retry_at is not None]
         moments += [child.patience[0][0] for child in self.children.values() if child.patience]
@@ -168,7 +207,7 @@ class Supervisor:
             return None
         return max(0, min(moments) - time.monotonic()) * 1000 + 1
 
-    def _on_time(self):
+    def _on_time(self) -> None:
         now = time.monotonic()
         if self.look_at is not None and self.look_at <= now:
             self._look(now)
@@ -182,11 +221,11 @@ class Supervisor:
                 if not self.stops and slot.replacement is None:
                     self._start(slot, again=True)
 
-    def _look(self, now):
-        """Kills workers whose loop stands still."""
+    def _look(self, now: float) -> None:
+        """Kills workers whose loop does not turn."""
         timeout = self.configuration.worker_timeout
-        # This process stood still, too, as all do on a machine that was suspended: that is no fault of the workers.
-        paused = now - self.look_at > timeout / 2
+        # This process was late, too, as when the machine was suspended: that is not the workers' fault.
+        paused = self.look_at is not None and now - self.look_at > timeout / 2
         self.look_at = now + beat_interval(timeout)
         for child in self.children.values():
             beat = self.statistics.beat_of(child.row)
@@ -198,8 +237,8 @@ class Supervisor:
                 self._kill(child, signal.SIGABRT)
                 child.patience = [(now + FORCED_S, signal.SIGKILL)]
 
-    def _on_signals(self):
-        numbers = []
+    def _on_signals(self) -> None:
+        numbers: list[int] = []
         with contextlib.suppress(BlockingIOError):
             while data := self.wakeup[0].recv(4096):
                 numbers += data
@@ -212,8 +251,8 @@ class Supervisor:
                 for _ in range(numbers.count(number)):
                     self._stop_all()
 
-    def _on_message(self, child):
-        """Whether there was something."""
+    def _on_message(self, child: Child) -> bool:
+        """Reads messages of a worker; returns whether there were any."""
         if child.channel is None:
             return False
         try:
@@ -240,8 +279,8 @@ class Supervisor:
 
     # Workers.
 
-    def _start(self, slot, again=False):
-        """Forks a worker: the slot's, or who replaces it."""
+    def _start(self, slot: Slot, again: bool = False) -> Child:
+        """Forks a worker: the slot's own process, or its replacement."""
         row = self.statistics.take(slot.number, again)
         here, there = socket.socketpair()
         sys.stdout.flush()
@@ -263,7 +302,7 @@ class Supervisor:
             slot.replacement = child
         return child
 
-    def _be_child(self, blocked, work):
+    def _be_child(self, blocked: Collection[int], work: Callable[[], int | None]) -> NoReturn:
         """Never returns."""
         code = 1
         try:
@@ -280,7 +319,7 @@ class Supervisor:
             if self.changes is not None:
                 os.close(self.changes)
             code = work() or 0
-            threading._shutdown()
+            threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -294,14 +333,14 @@ class Supervisor:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _work(self, slot, row, channel):
-        """A worker's life."""
+    def _work(self, slot: Slot, row: int | None, channel: socket.socket) -> int:
+        """What a worker's process does; returns its exit code."""
         for each in self.listeners:
             if each is not slot.listeners:
                 for listener in each:
                     listener.close()
 
-        def failed(message, number=None):
+        def failed(message: str, number: int | None = None) -> int:
             channel.sendall(json.dumps({"failed": message, "errno": number}).encode() + b"\n")
             return 1
 
@@ -313,42 +352,44 @@ class Supervisor:
         except ConfigurationError as error:
             return failed(str(error))
         except RingUnavailable as error:
-            return failed(error.strerror, error.errno)
+            return failed(str(error.strerror), error.errno)
         return 0
 
-    def _on_ready(self, child):
+    def _on_ready(self, child: Child) -> None:
+        if child.state is State.STOPPING:
+            return  # it was told to stop before it had started
+        child.state = State.SERVING
         slot = child.slot
-        child.ready = True
         if slot.replacement is child:
             slot.replacement = None
             old, slot.child = slot.child, child
             if old is not None:
                 self._stop(old)
-        if not self.served and all(slot.child is not None and slot.child.ready for slot in self.slots):
+        if not self.served and all(slot.child is not None and slot.child.state is State.SERVING for slot in self.slots):
             self.served = True
             self.banner()
         self._continue_roll()
 
-    def _on_exhausted(self, child):
-        """It has had its share of requests: another takes over."""
+    def _on_exhausted(self, child: Child) -> None:
+        """The worker has answered as many requests as it should (``--limit-max-requests``): it is replaced."""
         slot = child.slot
         if not self.stops and slot.child is child and slot.replacement is None:
             self.log.info(f"{child.name} is replaced: it has worked on its number of requests")
             self._start(slot, again=True)
 
-    def _stop(self, child, *later):
-        """Tells a worker to stop; ``later``: signals for when it has not, with the seconds until then."""
+    def _stop(self, child: Child, *later: tuple[float, signal.Signals]) -> None:
+        """Tells a worker to stop; ``later``: signals that it gets if it has not ended after so many seconds."""
         now = time.monotonic()
-        if not child.stopping:
-            child.stopping = True
+        if child.state is not State.STOPPING:
+            child.state = State.STOPPING
             self._kill(child, signal.SIGTERM)
         child.patience = [(now + delay, number) for delay, number in later]
 
-    def _kill(self, child, number):
+    def _kill(self, child: Child, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, number)
 
-    def _stop_all(self):
+    def _stop_all(self) -> None:
         """Ctrl-C or SIGTERM; the second time at once."""
         self.stops += 1
         if self.stops == 1:
@@ -362,15 +403,15 @@ class Supervisor:
                 self._kill(child, signal.SIGTERM)
                 child.patience = [(time.monotonic() + FORCED_S, signal.SIGKILL)]
 
-    def _kill_all(self):
-        """Something went wrong here: nobody is left behind."""
+    def _kill_all(self) -> None:
+        """Kills all workers that are left, so that none outlives the supervisor."""
         self._stop_watcher()
         for child in list(self.children.values()):
             self._kill(child, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             self._forget(child)
 
-    def _forget(self, child):
+    def _forget(self, child: Child) -> None:
         del self.children[child.pid]
         self.statistics.give_back(child.row)
         if child.channel is not None:
@@ -379,11 +420,11 @@ class Supervisor:
 
     # Deaths.
 
-    def _reap(self):
+    def _reap(self) -> None:
         for child in list(self.children.values()):
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid:
-                while self._on_message(child):  # its last words
+                while self._on_message(child):  # what it sent before it died
                     pass
                 self._forget(child)
                 self._on_death(child, os.waitstatus_to_exitcode(status))
@@ -392,55 +433,68 @@ class Supervisor:
             if not self.stops:
                 self.log.error("files are not watched any more: the process that did has ended")
 
-    def _on_death(self, child, code):
-        slot = child.slot
-        was_replacement = slot.replacement is child
-        if was_replacement:
-            slot.replacement = None
-        elif slot.child is child:
-            slot.child, slot.replacement = slot.replacement, None  # which serves as soon as it is ready
+    def _on_death(self, child: Child, code: int) -> None:
+        """A process has ended, and another is started if one is missing."""
+        place = child.slot.leave(child)
         if child is self.rolling:
             self.rolling = None
-        if self.stops:
-            return
         how = child.failure or ended(code)
-        if not self.served and not child.ready and not self.configuration.reload:
-            error = RingUnavailable(child.unavailable, how) if child.unavailable else None
-            self.error = error or ConfigurationError(how if child.failure else f"{child.name} {how} while it started")
-            self._stop_all()
-        elif was_replacement:
+        if self.stops:
+            pass  # all are to end
+        elif child.state is State.STARTING and not self.served and not self.configuration.reload:
+            self._give_up(child, how)
+        elif place is Place.REPLACEMENT:
             self.log.error(f"{child.name} did not start, and what it was to replace goes on: {how}")
             self.roll.clear()
-            self._later(slot, child)
-        elif slot.child is not None or child.stopping:
-            if not child.stopping:
-                self.log.error(f"{child.name} {how}; its replacement starts already")
-            elif code not in (0, -signal.SIGTERM) and not self.configuration.reload:
-                self.log.error(f"{child.name} {how} while it stopped")
-            if slot.child is None and slot.retry_at is None and child.stopping:
-                self._start(slot, again=True)  # files have changed
+            self._later(child)
+        elif child.state is State.STOPPING:
+            self._on_stopped(child, code, how)
+        elif child.slot.child is not None:
+            self.log.error(f"{child.name} {how}; its replacement starts already")
             self._continue_roll()
         elif self.configuration.reload:
             self.log.error(f"{how}; waiting for a change")
         else:
-            self._later(slot, child)
-            wait = slot.retry_at - time.monotonic()
+            wait = self._later(child)
             after = f"in {wait:.1f} s" if wait > 0 else "now"
             self.log.error(f"{child.name} {'did not start: ' if child.failure else ''}{how}; the next starts {after}")
             self._on_time()
 
-    def _later(self, slot, child):
-        """When the next is started: later and later while they die early."""
-        if time.monotonic() - child.began > STABLE_S:
+    def _give_up(self, child: Child, how: str) -> None:
+        """A worker could not start, and none has served yet: that is an error of whoever starts the server."""
+        if child.unavailable:
+            self.error = RingUnavailable(child.unavailable, how)
+        else:
+            self.error = ConfigurationError(how if child.failure else f"{child.name} {how} while it started")
+        self._stop_all()
+
+    def _on_stopped(self, child: Child, code: int, how: str) -> None:
+        """A worker that was told to stop has ended: another serves already, or is started now (``--reload``)."""
+        slot = child.slot
+        if code not in (0, -signal.SIGTERM) and not self.configuration.reload:
+            self.log.error(f"{child.name} {how} while it stopped")
+        if slot.child is None and slot.retry_at is None:
+            self._start(slot, again=True)
+        self._continue_roll()
+
+    def _later(self, child: Child) -> float:
+        """Decides when a worker that died is started again, and returns in how many seconds.
+
+        It takes longer and longer while they die early. A replacement is not tried again while the slot's own process
+        goes on.
+        """
+        slot = child.slot
+        now = time.monotonic()
+        if now - child.began > STABLE_S:
             slot.deaths = 0
         wait = BACK_OFF_S[min(slot.deaths, len(BACK_OFF_S) - 1)]
         slot.deaths += 1
-        # A replacement that failed is not tried again by itself while the old one serves, unless that has to go.
-        slot.retry_at = time.monotonic() + wait if slot.child is None else None
+        slot.retry_at = now + wait if slot.child is None else None
+        return wait
 
     # Restarts.
 
-    def _restart_all(self):
+    def _restart_all(self) -> None:
         """SIGHUP: every worker is replaced, one after the other."""
         if self.stops:
             return
@@ -451,8 +505,8 @@ class Supervisor:
         self.roll = collections.deque(self.slots)
         self._continue_roll()
 
-    def _continue_roll(self):
-        if self.rolling is not None and not self.rolling.ready:
+    def _continue_roll(self) -> None:
+        if self.rolling is not None and self.rolling.state is State.STARTING:
             return
         if self.rolling is not None and not self.roll:
             self.log.info("all workers are replaced")
@@ -468,7 +522,7 @@ class Supervisor:
 
     # Files that change.
 
-    def _start_watcher(self):
+    def _start_watcher(self) -> None:
         self.changes, pipe = os.pipe()
         os.set_blocking(self.changes, False)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -482,7 +536,7 @@ class Supervisor:
         os.close(pipe)
         self.watcher = pid
 
-    def _stop_watcher(self):
+    def _stop_watcher(self) -> None:
         if self.watcher is not None:
             os.kill(self.watcher, signal.SIGKILL)
             os.waitpid(self.watcher, 0)
@@ -491,7 +545,8 @@ class Supervisor:
             os.close(self.changes)
             self.changes = None
 
-    def _on_changes(self):
+    def _on_changes(self) -> None:
+        assert self.changes is not None
         data = os.read(self.changes, 65536)
         if not data:
             os.close(self.changes)
@@ -499,7 +554,7 @@ class Supervisor:
         elif not self.stops:
             self._restart_for(os.fsdecode(data.split(b"\0")[0]))
 
-    def _restart_for(self, what):
+    def _restart_for(self, what: str) -> None:
         self.log.info(f"{what} has changed: the application starts anew" if what != "SIGHUP" else "SIGHUP: anew")
         [slot] = self.slots
         if slot.child is None:
@@ -508,7 +563,7 @@ class Supervisor:
             self._stop(slot.child, (RELOAD_GRACE_S, signal.SIGTERM), (RELOAD_GRACE_S + FORCED_S, signal.SIGKILL))
 
 
-def ended(code):
+def ended(code: int) -> str:
     """How a process ended, by what ``waitstatus_to_exitcode`` says."""
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"

@@ -3,12 +3,13 @@
 import os
 import ssl
 
+from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 
 REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
-def context_of(configuration):
+def context_of(configuration: Configuration) -> ssl.SSLContext | None:
     """The context that a configuration asks for; None without TLS.
 
     Raises:
@@ -35,7 +36,7 @@ def context_of(configuration):
     return context
 
 
-def reload(context, configuration):
+def reload(context: ssl.SSLContext, configuration: Configuration) -> None:
     """Gives a context that is in use the files' present contents; connections from now on get them.
 
     Raises:
@@ -45,14 +46,14 @@ def reload(context, configuration):
     load(context, configuration)
 
 
-def load(context, configuration):
+def load(context: ssl.SSLContext, configuration: Configuration) -> None:
     certificate, key = configuration.ssl_certfile, configuration.ssl_keyfile
     for path in filter(None, (certificate, key, configuration.ssl_ca_certs)):
         readable(path)
 
     asked = []
 
-    def password():
+    def password() -> str:
         asked.append(True)
         # Without this OpenSSL would ask at the terminal.
         if not configuration.ssl_keyfile_password:
@@ -70,7 +71,7 @@ def load(context, configuration):
             raise ConfigurationError(f"{configuration.ssl_ca_certs}: no certificates (PEM) are in it") from None
 
 
-def why(error, asked):
+def why(error: ssl.SSLError, asked: list[bool]) -> str:
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the key is not that of the certificate"
     if asked:
@@ -78,7 +79,7 @@ def why(error, asked):
     return f"no certificate and key (PEM) can be read: {error.reason or error}"
 
 
-def readable(path):
+def readable(path: str) -> None:
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:

@@ -1,6 +1,6 @@
 """WebSockets (RFC 6455) of ASGI applications.
 
-A connection becomes one when its parser meets a request for it (``service.upgrade``): from then on the transport
+A connection becomes one when its parser meets a request for it (``Service.open_websocket``): from then on the transport
 belongs to a `WebSocket`, which stands in `service.connections` in the place of the connection until the transport is
 closed and the application has returned.
 
@@ -14,29 +14,34 @@ import math
 import re
 import struct
 from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ProtocolError
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from websockets.frames import Opcode, apply_mask
+from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]
 from websockets.http11 import Request
 from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 
-from ioring.http._asgi import ClientDisconnected
-from ioring.http._connection import GONE, state_of_peer
+from ioring.http._asgi import AsgiExchange
+from ioring.http._connection import GONE, Connection, state_of_peer
+from ioring.http.asgi_types import Message, Scope
+from ioring.http.configuration import Configuration
+from ioring.http.errors import ClientDisconnected
 
 HELD_MAX = 65536
-"""When so many bytes of messages wait for the application, nothing more is received."""
+"""While more bytes of messages than this wait for the application, nothing is received."""
 
 HELD_COUNT_MAX = 256
-"""The same of messages."""
+"""While more messages than this wait for the application, nothing is received."""
 
 JOIN_MAX = 16384
-"""Up to so many bytes a message is copied behind its header, which is cheaper than sending two pieces."""
+"""A message of up to this many bytes is copied behind its header: one write is cheaper than two."""
 
 CLOSE_TIMEOUT_S = 10.0
-"""So long the client may take to answer when the server closes."""
+"""How long the client has to answer the server's close frame."""
 
 CONNECTING, OPENED, CLOSED = range(3)
 Decoder = codecs.getincrementaldecoder("utf-8")
@@ -47,8 +52,8 @@ NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 SERVERS = frozenset((b"sec-websocket-accept", b"sec-websocket-extensions", b"connection", b"upgrade"))
 
 
-def wake(waiters):
-    """All in a list of futures go on."""
+def wake(waiters: list[asyncio.Future[None]]) -> None:
+    """Sets the result of all futures in a list, and empties it."""
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
@@ -58,7 +63,7 @@ def wake(waiters):
 class Protocol(ServerProtocol):
     """As RFC 6455 has it: a client may close in the middle of a message, too (section 5.4)."""
 
-    def recv_frame(self, frame):
+    def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
             # What it asks when it looks whether a message is whole; the first is its name up to websockets 15.
             self.cur_size = self.current_size = None
@@ -75,18 +80,22 @@ class WebSocket(asyncio.Protocol):
         configuration: has the options ``ws_...``.
     """
 
-    def __init__(self, connection, exchange, rest, configuration):
+    def __init__(
+        self, connection: Connection, exchange: AsgiExchange, rest: bytes, configuration: Configuration
+    ) -> None:
         self.connection = connection
         self.exchange = exchange
         self.service = service = connection.service
-        self.transport = transport = connection.transport
+        transport = connection.transport
+        assert transport is not None
+        self.transport: Any = transport  # None once it is closed
         self.client = connection.client
         self.ping_interval = configuration.ws_ping_interval or math.inf
         self.ping_timeout = configuration.ws_ping_timeout or math.inf
         self.max_size = configuration.ws_max_size or None
         self.state = CONNECTING
         self.deadline = math.inf
-        self.task = None
+        self.task: asyncio.Task[None] | None = None
         self.protocol = Protocol(
             extensions=[ServerPerMessageDeflateFactory()] if configuration.ws_deflate else None,
             max_size=self.max_size,
@@ -95,20 +104,24 @@ class WebSocket(asyncio.Protocol):
         # Received.
         self.buffer = bytearray(rest)  # less than a frame; more while the application is behind
         self.needed = 2  # so many bytes it has to have until something can be done with it
-        self.parts = None  # the bytes of a message that is not whole
-        self.decode = None  # what finds out whether they are text; None: they need not be
-        self.messages = deque([{"type": "websocket.connect"}])
+        self.parts: bytearray | None = None  # the bytes of a message that is not whole
+        self.decode: Callable[[bytes, bool], str] | None = (
+            None  # what finds out whether they are text; None: they need not be
+        )
+        self.messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self.held = 0  # bytes in them
-        self.waiters = []  # futures, each of somebody who waits for a message
+        self.waiters: list[asyncio.Future[None]] = []  # futures, each of somebody who waits for a message
         self.reading_paused = False
-        self.ended = None  # the message that is the last
+        self.ended: Message | None = None  # the message that is the last
 
         # Sent.
         self.paused = False
         self.unsent = 0  # how much was written and not sent, when that was looked at last
-        self.writers = []  # futures, each of somebody who waits for that to be over
-        self.denial = None  # whether a response instead of an acceptance has begun: its status and headers
-        self.ping = None  # the payload of one that is not answered
+        self.writers: list[asyncio.Future[None]] = []  # futures, each of somebody who waits for that to be over
+        self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = (
+            None  # whether a response instead of an acceptance has begun: its status and headers
+        )
+        self.ping: bytes | None = None  # the payload of one that is not answered
         self.pings = 0
 
         headers = Headers()
@@ -126,7 +139,7 @@ class WebSocket(asyncio.Protocol):
             if self.response.status_code in (400, 426):
                 more.append((b"sec-websocket-version", b"13"))
             exchange.start(self.response.status_code, [(b"content-type", b"text/plain; charset=utf-8"), *more])
-            exchange.write(self.response.body or b"")
+            exchange.write(bytes(self.response.body or b""))
             self.set_deadline()
             return
         if service.concurrency_max and service.active >= service.concurrency_max:
@@ -150,9 +163,9 @@ class WebSocket(asyncio.Protocol):
 
     # The application.
 
-    async def run(self, scope):
+    async def run(self, scope: Scope) -> None:
         service = self.service
-        error = None
+        error: str | None = None
         try:
             await service.application(scope, self.receive, self.send)
         except ClientDisconnected:
@@ -182,7 +195,7 @@ class WebSocket(asyncio.Protocol):
         self.held = 0
         self.resume_receiving()
 
-    async def receive(self):
+    async def receive(self) -> Message:
         while not self.messages:
             if self.ended is not None:
                 return self.ended
@@ -194,7 +207,7 @@ class WebSocket(asyncio.Protocol):
             self.resume_receiving()
         return message
 
-    async def send(self, message):
+    async def send(self, message: Message) -> None:
         kind = message["type"]
         if self.transport is None or (self.ended is not None and self.state != CONNECTING):
             raise ClientDisconnected("the WebSocket is closed")
@@ -216,16 +229,16 @@ class WebSocket(asyncio.Protocol):
         while self.paused:
             await self.turn(self.writers)
 
-    def turn(self, waiters):
-        """A future of one's own among those that wait: who is cancelled cancels it."""
+    def turn(self, waiters: list[asyncio.Future[None]]) -> asyncio.Future[None]:
+        """Adds a future to a list and returns it. Each waiter has its own, since cancelling it cancels the future."""
         if waiters:
             waiters[:] = [each for each in waiters if not each.done()]
         future = self.service.loop.create_future()
         waiters.append(future)
         return future
 
-    def send_early(self, kind, message):
-        """What an application says before there is a WebSocket."""
+    def send_early(self, kind: str, message: Message) -> None:
+        """A message of the application before the WebSocket is accepted."""
         if kind == "websocket.http.response.start" and self.denial is None:
             self.denial = (message["status"], list(message.get("headers", ())))
             self.exchange.start(*self.denial)
@@ -241,14 +254,14 @@ class WebSocket(asyncio.Protocol):
         else:
             raise RuntimeError(f"{kind!r} is not to be sent now")
 
-    def accept(self, subprotocol, headers):
-        """Answers that it is a WebSocket now."""
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answers 101 (Switching Protocols)."""
         lines = ["HTTP/1.1 101 Switching Protocols"]
         response, service = self.response, self.service
         dated = any(name.lower() == b"date" for name, _ in headers)
-        for name, value in response.headers.raw_items():
-            if name != "Date" or (service.date_header and not dated):
-                lines.append(f"{name.lower()}: {value}")
+        for title, text in response.headers.raw_items():
+            if title != "Date" or (service.date_header and not dated):
+                lines.append(f"{title.lower()}: {text}")
         if subprotocol is not None:
             headers = [*headers, (b"sec-websocket-protocol", subprotocol.encode("latin-1"))]
         if service.server_header and not any(name.lower() == b"server" for name, _ in headers):
@@ -270,13 +283,13 @@ class WebSocket(asyncio.Protocol):
         self.go_on()
         self.resume_receiving()
 
-    def refuse(self, status):
-        """An HTTP response of the server's own, in the place of a WebSocket."""
+    def refuse(self, status: int) -> None:
+        """Answers with an HTTP error instead of a WebSocket."""
         self.exchange.refuse(status)
         self.over(1006)
 
-    def over(self, code, reason=""):
-        """There is nothing more for the application, and nothing from it."""
+    def over(self, code: int, reason: str = "") -> None:
+        """The WebSocket is closed for the application: it receives this disconnect, and can send nothing."""
         if self.state != CLOSED:
             self.state = CLOSED
             self.set_deadline()
@@ -286,7 +299,7 @@ class WebSocket(asyncio.Protocol):
 
     # Receiving.
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self.service.received += len(data)
         if self.state == CLOSED and (self.protocol.state is not CLOSING or self.protocol.eof_sent):
             return  # it is not the client's answer that is waited for
@@ -301,14 +314,14 @@ class WebSocket(asyncio.Protocol):
             data, self.buffer = bytes(self.buffer), bytearray()
         self.consume(data)
 
-    def go_on(self):
-        """Does what can be done with what is in the buffer."""
+    def go_on(self) -> None:
+        """Parses what is in the buffer, if it is a whole frame."""
         if len(self.buffer) >= self.needed:
             data, self.buffer = bytes(self.buffer), bytearray()
             self.consume(data)
 
-    def consume(self, data):
-        """Bytes that begin with a frame."""
+    def consume(self, data: bytes) -> None:
+        """Parses bytes that begin with a frame."""
         at, end = 0, len(data)
         while at < end:
             size = end - at
@@ -339,10 +352,10 @@ class WebSocket(asyncio.Protocol):
                 if first & CONTROL and not self.digest(data[at : at + whole]) and self.protocol.eof_sent:
                     return
             elif first in (TEXT, BINARY) and self.parts is None:
-                payload = apply_mask(data[at + head : at + whole], data[at + head - 4 : at + head])
+                payload: bytes | str = apply_mask(data[at + head : at + whole], data[at + head - 4 : at + head])
                 if first == TEXT:
                     try:
-                        payload = str(payload, "utf-8")
+                        payload = str(payload, "utf-8")  # type: ignore[arg-type]
                     except UnicodeDecodeError as error:
                         self.no_text(error)
                         return
@@ -357,11 +370,12 @@ class WebSocket(asyncio.Protocol):
                 self.pause_receiving()
                 break
 
-    def digest(self, data):
-        """Bytes for `websockets`; whether the WebSocket goes on."""
+    def digest(self, data: bytes) -> bool:
+        """Has `websockets` parse bytes; returns whether the WebSocket is still open."""
         protocol = self.protocol
         protocol.receive_data(data)
-        for frame in protocol.events_received():
+        frames: list[Any] = protocol.events_received()  # no requests here
+        for frame in frames:
             opcode = frame.opcode
             if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 if self.state == OPENED and not self.part(frame):
@@ -373,9 +387,9 @@ class WebSocket(asyncio.Protocol):
                 self.pause_receiving()  # a client that takes no answers may not ask more
         return self.flush()
 
-    def part(self, frame):
-        """A message's frame, the only one or one of several; whether the WebSocket goes on."""
-        data = frame.data
+    def part(self, frame: Frame) -> bool:
+        """Takes a frame of a message, which may have several; returns whether the WebSocket is still open."""
+        data: Any = frame.data  # bytes, or something like them
         if frame.opcode is not Opcode.CONT:
             if frame.fin:
                 return self.whole(data, frame.opcode is Opcode.TEXT)
@@ -392,8 +406,8 @@ class WebSocket(asyncio.Protocol):
             return self.whole(data, self.decode is not None)
         return True
 
-    def whole(self, data, text):
-        """The bytes of a message are all there; whether the WebSocket goes on."""
+    def whole(self, data: Any, text: bool) -> bool:
+        """Takes a whole message; returns whether the WebSocket is still open."""
         if text:
             try:
                 data = str(data, "utf-8")
@@ -402,8 +416,8 @@ class WebSocket(asyncio.Protocol):
         self.message(data)
         return True
 
-    def flush(self):
-        """Sends what `websockets` has to say; whether the WebSocket goes on."""
+    def flush(self) -> bool:
+        """Sends what `websockets` wants to send; returns whether the WebSocket is still open."""
         protocol = self.protocol
         transport = self.transport
         ends = False
@@ -422,30 +436,30 @@ class WebSocket(asyncio.Protocol):
             transport.close()
         return False
 
-    def message(self, data):
-        """A message has come."""
+    def message(self, data: bytes | str) -> None:
+        """A message was received."""
         self.messages.append({"type": "websocket.receive", "text" if type(data) is str else "bytes": data})
         # As what receive() takes away again: characters count as bytes here.
         self.held += len(data)
         if self.waiters:
             self.notify()
 
-    def no_text(self, error):
-        """What came as text is none."""
+    def no_text(self, error: UnicodeDecodeError) -> bool:
+        """A text message is not UTF-8: closes the WebSocket."""
         self.protocol.fail(1007, f"{error.reason} at position {error.start}")
         self.service.trouble(self, f"no WebSocket any more: {error}", None)
         return self.flush()
 
-    def notify(self):
+    def notify(self) -> None:
         wake(self.waiters)
 
-    def pause_receiving(self):
+    def pause_receiving(self) -> None:
         if not self.reading_paused and self.transport is not None:
             self.reading_paused = True
             self.service.unread.add(self)
             self.transport.pause_reading()
 
-    def resume_receiving(self):
+    def resume_receiving(self) -> None:
         if (
             self.reading_paused
             and self.transport is not None
@@ -462,15 +476,15 @@ class WebSocket(asyncio.Protocol):
                 if self.ping is not None and self.state == OPENED:
                     self.set_deadline()  # only now its answer can be received
 
-    def look(self):
-        """Finds out whether the client is still there, while nothing is received that would tell it."""
+    def look(self) -> None:
+        """Closes the WebSocket when the client has gone, which nobody would notice while nothing is received."""
         if state_of_peer(self.transport) == GONE:
             self.transport.abort()
 
-    def eof_received(self):
+    def eof_received(self) -> bool:
         return False
 
-    def connection_lost(self, exception):
+    def connection_lost(self, exception: Exception | None) -> None:
         service = self.service
         self.transport = None
         service.unread.discard(self)
@@ -478,8 +492,8 @@ class WebSocket(asyncio.Protocol):
         self.wake_sender()
         self.over(1006)
         exchange = self.exchange
-        if service.access is not None and not exchange.finished and exchange.status != 101:
-            service.access(exchange)  # it had no answer, or half of one
+        if service.log_access is not None and not exchange.finished and exchange.status != 101:
+            service.log_access(exchange)  # it had no answer, or half of one
         self.deadline = math.inf
         self.buffer = bytearray()
         self.parts = None
@@ -489,8 +503,8 @@ class WebSocket(asyncio.Protocol):
 
     # Sending.
 
-    def send_message(self, first, data):
-        """A message, by its frame's first byte."""
+    def send_message(self, first: int, data: bytes) -> None:
+        """Sends a message; ``first`` is the first byte of its frame."""
         protocol = self.protocol
         if protocol.extensions:
             if first == TEXT:
@@ -512,8 +526,8 @@ class WebSocket(asyncio.Protocol):
             self.transport.write(head)
             self.transport.write(bytes(data))
 
-    def close(self, code, reason=""):
-        """Begins to close; the client has some seconds to answer."""
+    def close(self, code: int, reason: str = "") -> None:
+        """Sends a close frame; the client has CLOSE_TIMEOUT_S to answer."""
         try:
             self.protocol.send_close(code, reason)
         except ProtocolError as error:
@@ -526,23 +540,23 @@ class WebSocket(asyncio.Protocol):
             self.transport.resume_reading()
         self.go_on()
 
-    def pause_writing(self):
+    def pause_writing(self) -> None:
         self.paused = True
         self.unsent = self.transport.get_write_buffer_size() if self.transport is not None else 0
         self.set_deadline()
 
-    def resume_writing(self):
+    def resume_writing(self) -> None:
         self.paused = False
         self.set_deadline()
         self.wake_sender()
         self.resume_receiving()
 
-    def wake_sender(self):
+    def wake_sender(self) -> None:
         wake(self.writers)
 
     # Time-outs, and the end of the server.
 
-    def set_deadline(self):
+    def set_deadline(self) -> None:
         now = self.service.now
         if self.state == CLOSED:
             self.deadline = now + min(CLOSE_TIMEOUT_S, self.service.write_timeout)
@@ -553,7 +567,7 @@ class WebSocket(asyncio.Protocol):
         else:
             self.deadline = math.inf
 
-    def expire(self):
+    def expire(self) -> None:
         """The deadline has passed."""
         self.deadline = math.inf
         if self.transport is None:
@@ -579,20 +593,20 @@ class WebSocket(asyncio.Protocol):
             self.flush()
             self.set_deadline()
 
-    def stop(self):
+    def stop(self) -> None:
         """The server stops."""
         if self.state == OPENED:
             self.close(1012)
         elif self.state == CONNECTING and self.denial is None:
             self.refuse(503)
 
-    def abandon(self):
-        """The server does not wait any longer."""
+    def abandon(self) -> None:
+        """The server does not wait for the WebSocket any longer."""
         self.service.connections.discard(self)
         if self.transport is not None:
             self.transport.abort()
         if self.task is not None:
             self.task.cancel()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ioring.http.WebSocket of {self.client}>"

@@ -7,8 +7,16 @@ import faulthandler
 import json
 import os
 import signal
+import socket
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
 
+from ioring.http.app_loader import Application
+from ioring.http.configuration import Configuration
+from ioring.http.log import Log
 from ioring.http.open_file_cache import given_up
+from ioring.http.scoreboard import Statistics
 from ioring.http.server import Server
 from ioring.loop.runners import new_event_loop
 from ioring.ring.errors import RingUnavailable
@@ -19,10 +27,10 @@ CANNOT_ACCEPT = "socket.accept() out of system resource"
 """What loops say, asyncio's own too, when accepting fails for want of descriptors or memory."""
 
 QUIET_S = 1.0
-"""So long it is not said again."""
+"""For this long the same message is not logged again."""
 
 BEAT_S = 1.0
-"""How often a worker says at least that its loop turns, when somebody wants to know; see beat_interval()."""
+"""A worker shows at least this often that its loop turns, when `worker_timeout` is set; see beat_interval()."""
 
 
 class Worker:
@@ -42,7 +50,17 @@ class Worker:
             supervisor any more.
     """
 
-    def __init__(self, configuration, application, listeners, log, statistics, row, banner=None, channel=None):
+    def __init__(
+        self,
+        configuration: Configuration,
+        application: Application,
+        listeners: Sequence[socket.socket],
+        log: Log,
+        statistics: Statistics,
+        row: int | None,
+        banner: Callable[[], None] | None = None,
+        channel: socket.socket | None = None,
+    ) -> None:
         self.configuration = configuration
         self.listeners = listeners
         self.log = log
@@ -52,16 +70,16 @@ class Worker:
         self.row = row
         self.server = Server(configuration, application, log, statistics, row)
         if channel is not None:
-            self.server.exhausted = self._exhausted
+            self.server.on_exhausted = self._exhausted
         self._stops = 0
         self._serving = False
-        self._task = None
-        self._loop = None
+        self._task: asyncio.Task[None]
+        self._loop: asyncio.AbstractEventLoop
         self._beats = 0
         self._quiet_until = 0.0
         self._had_terminal = channel is None and has_terminal()
 
-    def run(self):
+    def run(self) -> None:
         """
         Raises:
             ConfigurationError: the application did not start.
@@ -75,7 +93,7 @@ class Worker:
             self.log.loop = None
             self.log.flush()
 
-    def _make_loop(self):
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
         try:
             return new_event_loop()
         except RingUnavailable as error:
@@ -84,10 +102,12 @@ class Worker:
             self.log.warning(f"serving on asyncio's own loop: {error.strerror}")
             return asyncio.SelectorEventLoop()
 
-    async def _main(self):
+    async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_exception)
-        self._task = asyncio.current_task()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
         numbers = (*STOPPING, signal.SIGHUP)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
@@ -116,27 +136,29 @@ class Worker:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _beat(self):
+    def _beat(self) -> None:
         """The loop turns; until the process has no use for it any more."""
         self._beats += 1
         self.statistics.beat(self.row, self._beats)
         self._loop.call_later(beat_interval(self.configuration.worker_timeout), self._beat)
 
-    def tell(self, **message):
+    def tell(self, **message: object) -> None:
         """A line for the supervisor."""
+        assert self.channel is not None
         with contextlib.suppress(OSError):
             self.channel.sendall(json.dumps(message).encode() + b"\n")
 
-    def _exhausted(self):
+    def _exhausted(self) -> None:
         """The supervisor starts another, and stops this one when that serves."""
         self.tell(exhausted=True)
 
-    def _on_channel(self):
+    def _on_channel(self) -> None:
         """The supervisor never says anything: it is gone."""
-        self._loop.remove_reader(self.channel)
+        if self.channel is not None:
+            self._loop.remove_reader(self.channel)
         self._stop()
 
-    def _on_signal(self, number, frame):
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Between two steps of the program, and also while the loop does not turn."""
         if self.channel is not None and number != signal.SIGTERM:
             return
@@ -148,19 +170,19 @@ class Worker:
                 os.kill(os.getpid(), number)
         self._loop.call_soon_threadsafe(self._told, number)
 
-    def _told(self, number):
+    def _told(self, number: int) -> None:
         if number != signal.SIGHUP or (self._had_terminal and not has_terminal()):
             self._stop()
         elif self._serving:
             self.server.reload()
 
-    def _stop(self):
+    def _stop(self) -> None:
         if self._serving:
             self.server.stop()
         else:
             self._task.cancel()
 
-    def _on_exception(self, loop, context):
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What asyncio would log."""
         exception = context.get("exception")
         if context.get("message") == CANNOT_ACCEPT and isinstance(exception, OSError):
@@ -171,7 +193,7 @@ class Worker:
         self.log.error("; ".join([context.get("message", "unhandled exception"), *details]), exception)
         return None
 
-    def _cannot_accept(self, loop, error):
+    def _cannot_accept(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
         """Connections wait, and are accepted a second later. Loops say so once for each that could wait."""
         given_up(loop, error)
         now = loop.time()
@@ -181,12 +203,12 @@ class Worker:
             self.log.error(f"connections cannot be accepted and wait: {error.strerror}{hint}")
 
 
-def beat_interval(timeout):
+def beat_interval(timeout: float) -> float:
     """Seconds between two beats of a worker that may be silent for so long."""
     return min(BEAT_S, timeout / 4)
 
 
-def has_terminal():
+def has_terminal() -> bool:
     """Whether this process has a controlling terminal: when that goes away, SIGHUP means the end."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))

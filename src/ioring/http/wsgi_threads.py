@@ -1,21 +1,55 @@
-"""The threads of a WSGI application, and what of WSGI is used now and then: long bodies, files."""
+"""The threads of a WSGI application, and what of WSGI is used now and then: long content, files."""
 
 import asyncio
 import contextlib
 import io
-import math
 import os
 import stat
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from ioring.http._wsgi_gateway import Gateway
+from ioring.http._wsgi_gateway import Call, Gateway
+from ioring.http.open_file_cache import with_room
+from ioring.http.sendfile import File, Sending, length_of
 
 SMALL_FILE = 65536
-"""A file of up to so many bytes is read and sent like any body."""
+"""A file of up to this many bytes is read and sent like any other content."""
 
-PIECE = 262144
-"""So much of a file is sent under one time-out."""
+
+class ThreadGateway(Gateway):
+    """The gateway, with what of WSGI is used now and then: content that is read while it comes, and files."""
+
+    def open_body(self, call: Call) -> io.BufferedReader:
+        return io.BufferedReader(Body(call), 65536)
+
+    def send_file(self, call: Call, result: Any) -> bool:
+        file = result.filelike
+        try:
+            status = os.fstat(file.fileno())
+            offset = file.tell()
+        except (AttributeError, OSError, ValueError):
+            return False
+        if not stat.S_ISREG(status.st_mode) or status.st_size - offset <= SMALL_FILE:
+            return False
+        call.hand_file(file, offset, status.st_size - offset)
+        return True
+
+    def start_file(self, call: Call, file: Any, offset: int, count: int) -> None:
+        exchange = call.exchange
+        try:
+            # A descriptor of its own: the application may close its file as soon as nobody waits for the response.
+            descriptor = with_room(self.loop, os.dup, file.fileno())
+            part = File(descriptor)
+            exchange.start(call.status, call.headers)
+            exchange.line = call.line
+            size = length_of(exchange, count, "the file")
+            Sending(exchange, part, [(offset, size)], call.file_sent).start()
+        except (OSError, RuntimeError, ValueError) as error:
+            exchange.service.trouble(exchange, f"a file cannot be sent: {error}", None)
+            exchange.refuse(500)
+            call.file_sent()
 
 
 class Threads:
@@ -29,9 +63,15 @@ class Threads:
         several: whether other processes run the application, too.
     """
 
-    def __init__(self, application, count, loop, root_path="", several=False):
-        gateway = self.gateway = Gateway(application, loop)
-        gateway.base = {
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        count: int,
+        loop: asyncio.AbstractEventLoop,
+        root_path: str = "",
+        several: bool = False,
+    ) -> None:
+        base = {
             "SCRIPT_NAME": root_path,
             "SERVER_SOFTWARE": "ioring",
             "wsgi.version": (1, 0),
@@ -42,12 +82,8 @@ class Threads:
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
         }
-        gateway.stream = lambda call: io.BufferedReader(Body(call), 65536)
-        gateway.wrapper = FileWrapper
-        gateway.send_file = send_file
-        gateway.start_file = self._start_file
+        self.gateway = ThreadGateway(application, loop, base, FileWrapper)
         self._loop = loop
-        self._files = set()
         self._ended = asyncio.Event()
         self._left = count or min(32, 4 + len(os.sched_getaffinity(0)))
         self._threads = [
@@ -56,20 +92,20 @@ class Threads:
         for thread in self._threads:
             thread.start()
 
-    def _run(self):
+    def _run(self) -> None:
         self.gateway.work()
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server did not wait for this thread
             self._loop.call_soon_threadsafe(self._one_ended)
 
-    def _one_ended(self):
+    def _one_ended(self) -> None:
         self._left -= 1
         if self._left == 0:
             self._ended.set()
 
-    async def close(self, within):
-        """Returns when all threads have ended; whether they have within so many seconds.
+    async def close(self, within: float | None) -> bool:
+        """Waits until all threads have ended, for ``within`` seconds at most; returns whether they have.
 
-        One that has not goes on until the process ends.
+        A thread that has not goes on until the process ends.
         """
         self.gateway.close()
         try:
@@ -81,89 +117,24 @@ class Threads:
             thread.join()
         return True
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Nobody waits for the applications any longer."""
         self.gateway.abandon()
         self._ended.set()
 
-    # Files.
-
-    def _start_file(self, call, file, offset, count):
-        task = self._loop.create_task(self._send_file(call, file, offset, count))
-        self._files.add(task)
-        task.add_done_callback(self._files.discard)
-
-    async def _send_file(self, call, file, offset, count):
-        exchange = call.exchange
-        connection = exchange.connection
-        try:
-            if connection is None:
-                return  # the client has gone before this began
-            headers = call.headers
-            lengths = [value for name, value in headers if name.lower() == b"content-length"]
-            if not lengths:
-                headers = [*headers, (b"content-length", b"%d" % count)]
-            elif lengths[0].isdigit():
-                count = min(count, int(lengths[0]))
-            exchange.start(call.status, headers)
-            exchange.line = call.line
-            if exchange.method == "HEAD" or call.status in (204, 304):
-                count = 0
-            exchange.write(b"", more=count > 0)
-            timeout = exchange.service.write_timeout
-            timeout = None if math.isinf(timeout) else timeout
-            left = count
-            while left:
-                transport = connection.transport
-                if transport is None or transport.is_closing():
-                    cut_off(exchange, connection)
-                    return
-                sent = await asyncio.wait_for(self._loop.sendfile(transport, file, offset, min(left, PIECE)), timeout)
-                if not sent:
-                    break  # the file was cut off meanwhile
-                call.passed(sent)
-                offset += sent
-                left -= sent
-            if count:
-                exchange.write(b"")
-        except ConnectionError:
-            cut_off(exchange, connection)  # the client has gone, and nobody minds
-        except (OSError, RuntimeError, ValueError) as error:
-            transport = connection.transport
-            if transport is None or transport.is_closing():
-                cut_off(exchange, connection)
-            elif exchange.connection is not None:
-                exchange.service.trouble(
-                    exchange, f"a file cannot be sent: {error or 'the client takes nothing'}", None
-                )
-                exchange.refuse(500)
-        finally:
-            call.file_sent()
-
-
-def cut_off(exchange, connection):
-    """Ends a response whose client has gone.
-
-    The connection is told of that a little later. Until then the thread may say that its part is done, which must not
-    count as a response that is too short.
-    """
-    if exchange.connection is not None:
-        exchange.refuse(500)
-    connection.abandon()
-
 
 class Body(io.RawIOBase):
-    """A request's body, while it comes."""
+    """The content of a request, while it is received."""
 
-    def __init__(self, call):
+    def __init__(self, call: Call) -> None:
         self._call = call
         self._rest = memoryview(b"")
         self._ended = False
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         if not self._rest and not self._ended:
             self._rest = memoryview(self._call.more())
             self._ended = not self._rest
@@ -174,35 +145,19 @@ class Body(io.RawIOBase):
 
 
 class FileWrapper:
-    """``wsgi.file_wrapper``: an iterable of a file's blocks; of a real file the kernel sends them."""
+    """``wsgi.file_wrapper``: an iterable of a file's blocks; real files are sent by the kernel."""
 
-    def __init__(self, filelike, blksize=8192):
+    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
         self.filelike = filelike
         self.blksize = blksize
         if hasattr(filelike, "close"):
             self.close = filelike.close
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         return self
 
-    def __next__(self):
-        data = self.filelike.read(self.blksize)
+    def __next__(self) -> bytes:
+        data: bytes = self.filelike.read(self.blksize)
         if not data:
             raise StopIteration
         return data
-
-
-def send_file(call, wrapper):
-    """Sends a wrapper's file without reading it, in the thread; whether that can be done."""
-    file = wrapper.filelike
-    try:
-        status = os.fstat(file.fileno())
-        offset = file.tell()
-    except (AttributeError, OSError, ValueError):
-        return False
-    if not stat.S_ISREG(status.st_mode) or status.st_size - offset <= SMALL_FILE:
-        return False
-    if not hasattr(file, "readinto") or not hasattr(file, "seek"):  # loops that cannot send files read them
-        return False
-    call.hand_file(file, offset, status.st_size - offset)
-    return True

@@ -1,13 +1,13 @@
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+"""The options of ``serve`` and ``Configuration``, as type checkers know them."""
+
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict
 
-__all__ = ["Configuration", "ConfigurationError", "Server", "StaticFiles", "serve"]
 
-class ConfigurationError(Exception):
-    def __init__(self, message: object) -> None: ...
+class Options(TypedDict, total=False):
+    """What each of them means is said by ``Configuration``."""
 
-class _Options(TypedDict, total=False):
     interface: Literal["auto", "asgi", "wsgi"]
     factory: bool
     app_dir: str | PathLike[str]
@@ -57,28 +57,3 @@ class _Options(TypedDict, total=False):
     server_header: bool
     date_header: bool
     fallback: Literal["", "asyncio"]
-
-def serve(target: object = None, **options: Unpack[_Options]) -> None: ...
-
-class Configuration:
-    target: object
-    def __init__(self, target: object = None, **options: Unpack[_Options]) -> None: ...
-
-class Server:
-    def __init__(self, configuration: Configuration, application: Any) -> None: ...
-
-class StaticFiles:
-    def __init__(
-        self,
-        folder: str | PathLike[str],
-        *,
-        listing: bool = False,
-        cache_max_age: int | None = None,
-        hidden: bool = False,
-    ) -> None: ...
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
-        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ) -> None: ...

@@ -1,0 +1,16 @@
+import asyncio
+from collections.abc import Awaitable, MutableMapping
+from typing import Any
+
+from ioring.http._exchange import Exchange
+from ioring.http._service import Service
+
+ASGI: dict[str, str]
+EXTENSIONS: dict[str, dict[str, Any]]
+
+class AsgiExchange(Exchange):
+    def scope(self) -> dict[str, Any]: ...
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]: ...
+    def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]: ...
+
+def tasks_of(service: Service) -> list[asyncio.Task[Any]]: ...

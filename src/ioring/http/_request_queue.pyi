@@ -1,0 +1,4 @@
+from ioring.http._deadlines import TimedConnection
+
+class QueueingConnection(TimedConnection):
+    def go_on(self) -> None: ...
