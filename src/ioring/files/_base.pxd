@@ -74,4 +74,5 @@ cdef class File(Owner):
     cdef int advanced(self, Py_ssize_t count) except -1
 
 
+cdef FileOp own(File file, object op)
 cdef FileOp lend(File file, object op)

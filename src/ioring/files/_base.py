@@ -18,9 +18,8 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.libc.errno import EINTR
 
-from ioring.files._requests import call, read_into, vectored
-
-FSYNC_DATASYNC = 1
+from ioring.files._operations import FSYNC_DATASYNC, close, fadvise, fallocate, fsync, ftruncate
+from ioring.files._requests import read_into, vectored
 
 get_running_loop = cython.declare(object, asyncio.get_running_loop)
 
@@ -43,8 +42,8 @@ class File:
     def __init__(self):
         raise TypeError("a file comes from ioring.open()")
 
-    def _open(self, find_engine, host, fd, name, mode, readable, writable, seekable, appending, closefd, buffer_size):
-        """The file has its descriptor.
+    def _open(self, find_engine, host, fd, name, spec):
+        """The file has its descriptor. The FileSpec, of opening.py, says what may be done with it.
 
         ``find_engine(loop)`` gives the LoopCore that works for a loop. That is ``host``, or any when it is None.
         """
@@ -53,15 +52,14 @@ class File:
             self.core = find_engine(host)
             self.host = host
         self.name = name
-        self.mode = mode
-        self.closefd = closefd
-        self.can_read = readable
-        self.can_write = writable
-        self.can_seek = seekable
-        self.instant = seekable
-        self.tracked = seekable and not appending
-        self.buffer_size = buffer_size
-        self.window = buffer_size or WINDOW_MIN
+        self.mode = spec.mode
+        self.closefd = spec.closefd
+        self.can_read = spec.readable
+        self.can_write = spec.writable
+        self.can_seek = self.instant = spec.seekable
+        self.tracked = spec.seekable and not spec.appending
+        self.buffer_size = spec.buffer_size
+        self.window = self.buffer_size or WINDOW_MIN
         if self.tracked:
             self.position = os.lseek(fd, 0, os.SEEK_CUR)
         self.fd = fd  # last: it is the file's to close when nothing can fail any more
@@ -472,36 +470,32 @@ class File:
                 size = self._tell()
             self.forget_ahead()
             try:
-                await self._simple(URING_OP_FTRUNCATE, lambda: os.ftruncate(self.fd, size), off=size, owner=self)
+                await own(self, ftruncate(self.core, self.fd, size, self.name))
             except OSError as error:
                 if error.errno != errno.EINVAL or self.core.ring is None:
                     raise
                 # The size is wrong, or the operation is not there (before Linux 6.9).
-                await self._simple(0, lambda: os.ftruncate(self.fd, size), threaded=True, owner=self)
+                await own(self, ftruncate(self.core, self.fd, size, self.name, threaded=True))
             return size
         finally:
             self.leave_turn()
 
-    def _simple(self, opcode, fallback, **entry):
-        """An operation on the descriptor."""
-        return call(self.core, opcode, fallback, path=self.name, fd=self.fd, **entry)
-
     async def fsync(self):
         """Flushes, and waits until the storage has everything (``os.fsync``)."""
-        await self._sync(0, os.fsync)
+        await self._sync(0)
 
     async def fdatasync(self):
         """The same without times and the like, which costs less (``os.fdatasync``)."""
-        await self._sync(FSYNC_DATASYNC, os.fdatasync)
+        await self._sync(FSYNC_DATASYNC)
 
-    async def _sync(self, flags, fallback):
+    async def _sync(self, flags):
         self.check_open()
         if self.busy:
             await self._enter()
         self.busy = True
         try:
             await self._flush()
-            await self._simple(URING_OP_FSYNC, lambda: fallback(self.fd), flags=flags, owner=self)
+            await own(self, fsync(self.core, self.fd, flags, self.name))
         finally:
             self.leave_turn()
 
@@ -510,13 +504,7 @@ class File:
         self.check_writable()
         offset = whole(offset, "offset")
         size = whole(size, "size")
-        await self._simple(
-            URING_OP_FALLOCATE,
-            lambda: os.posix_fallocate(self.fd, offset, size),
-            addr=size,
-            off=offset,
-            lender=self,
-        )
+        await lend(self, fallocate(self.core, self.fd, offset, size, self.name))
 
     async def advise(self, offset, size, advice):
         """Says how a part of the file will be used: ``os.POSIX_FADV_...`` (``os.posix_fadvise``)."""
@@ -526,14 +514,7 @@ class File:
         advice = whole(advice, "advice")
         if size < 0 or not 0 <= advice < 1 << 31:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.name)
-        await self._simple(
-            URING_OP_FADVISE,
-            lambda: os.posix_fadvise(self.fd, offset, size, advice),
-            off=offset,
-            length=size if size < 1 << 32 else 0,  # 0: up to the end
-            flags=advice,
-            lender=self,
-        )
+        await lend(self, fadvise(self.core, self.fd, offset, size, advice, self.name))
 
     async def close(self):
         """Flushes and closes (``io.IOBase.close``). Closing twice does nothing.
@@ -582,7 +563,7 @@ class File:
         if fd < 0:
             return
         if self.can_write:
-            await call(self.core, URING_OP_CLOSE, lambda: os.close(fd), path=self.name, fd=fd)
+            await close(self.core, fd, self.name)
         else:
             os.close(fd)  # nothing to be written: it does not wait
 
@@ -787,7 +768,15 @@ class File:
         await self.close()
 
 
+def own(file, op):
+    """A request of a file that has the turn."""
+    request: FileOp = op
+    request.owner = file
+    return request
+
+
 def lend(file, op):
+    """A request that needs no turn: the file's descriptor is lent to it."""
     request: FileOp = op
     request.lender = file
     return request

@@ -110,14 +110,16 @@ cdef class Flat:
 
 @cython.final
 cdef class Call(FileOp):
-    # Anything else: the entry, what it refers to, and what does the same in a thread.
+    # Anything else: the entry, the names that it points to, and what does the same in a thread.
     cdef uring_sqe entry
-    cdef object first
-    cdef object second
+    cdef bytes first
+    cdef bytes second
     cdef object fallback
     cdef object value
     cdef bint makes_descriptor
     cdef bint threaded  # no request of a ring does it
+
+    cdef size_t hold(self, bytes name) except 0
 
 
 cdef int64_t whole(object value, str name) except? -1
@@ -125,3 +127,4 @@ cdef int take_writable(object buffer, Py_buffer *view) except -1
 cdef int set_part(iovec *part, object view, bint writing) except -1
 cdef Read new_read(LoopCore core, object path, int fd, int64_t offset, size_t size)
 cdef Write new_write(LoopCore core, object path, int fd, int64_t offset, object data)
+cdef Call new_call(LoopCore core, uint8_t opcode, int fd, object path, object fallback)

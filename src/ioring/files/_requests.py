@@ -25,7 +25,6 @@ from cython.cimports.ioring.files._cached_lookup import open_known, statx_t
 from cython.cimports.ioring.ring.fork_guard import uring_forks
 from cython.cimports.libc.errno import EAGAIN, EINTR, EOPNOTSUPP
 from cython.cimports.libc.stdlib import calloc, free
-from cython.cimports.libc.string import memset
 
 LENGTH_MAX = cython.declare(cython.size_t, 1 << 30)
 """So much goes into one request."""
@@ -452,7 +451,15 @@ class Vectored:
 
 
 class Call:
-    """Any other operation."""
+    """Any other operation: its entry is filled in beforehand, and what does the same in a thread comes with it."""
+
+    def hold(self, name):
+        """Keeps a name as long as the kernel may read it. Its address."""
+        if self.first is None:
+            self.first = name
+        else:
+            self.second = name
+        return cython.cast(cython.size_t, PyBytes_AS_STRING(name))
 
     def fill(self, sqe):
         sqe.opcode = self.entry.opcode
@@ -610,64 +617,18 @@ def set_part(part, view, writing):
     return 0
 
 
-def call(
-    core,
-    opcode,
-    fallback,
-    *,
-    path=None,
-    fd=-1,
-    addr=0,
-    length=0,
-    off=0,
-    flags=0,
-    descriptor=False,
-    punt=False,
-    steady=False,
-    threaded=False,
-    owner=None,
-    lender=None,
-):
-    """A request for any other operation.
+def new_call(core, opcode, fd, path, fallback):
+    """A request for an operation that moves no bytes; see _operations.py, where the rest of its entry is filled in.
 
-    ``addr`` and ``off`` are numbers, or bytes and writable buffers, which are held; ``fallback`` does the same in a
-    thread and returns a number or None. With ``punt`` a worker of the kernel does it from the start: what would wait.
-    With ``steady`` it runs to its end before a cancellation goes on; with ``threaded`` it is a thread's in any case.
-    The file whose descriptor it uses is its ``owner`` when it has the turn, else its ``lender``.
+    ``fallback`` does the same in a thread, and returns a number or None.
     """
     it: Call = Call.__new__(Call)
-    memset(cython.address(it.entry), 0, cython.sizeof(it.entry))
     it.loop = core
     it.path = path
     it.fallback = fallback
     it.entry.opcode = opcode
     it.entry.fd = fd
-    it.entry.len = length
-    it.entry.op_flags = flags
-    it.entry.flags = URING_SQE_ASYNC if punt else 0
-    it.steady = steady
-    it.threaded = threaded
-    it.owner = owner
-    it.lender = lender
-    it.first, it.entry.addr = _address(addr)
-    it.second, it.entry.off = _address(off)
-    if descriptor:
-        it.makes_descriptor = True
-        it.marks = MARK_DESCRIPTOR
     return it
-
-
-def _address(value):
-    """What to hold, and the number to write into the entry."""
-    buffer: Py_buffer
-    address: cython.size_t
-    if isinstance(value, int):
-        return None, cython.cast(uint64_t, cython.cast(int64_t, value))
-    held = memoryview(value)
-    PyObject_GetBuffer(held, cython.address(buffer), PyBUF_SIMPLE)
-    address = cython.cast(cython.size_t, buffer.buf)
-    PyBuffer_Release(cython.address(buffer))
-    return held, address
 
 
 def open_now(folder, path, flags, mode):

@@ -4,7 +4,6 @@ What only looks at names, here and in pathlib, is an ordinary method; it is path
 attributes is that of ioring.os, and content is that of ioring.whole and ioring.open.
 """
 
-import asyncio
 import errno
 import itertools
 import os
@@ -14,11 +13,11 @@ import sys
 import time
 from functools import partial
 
-from ioring.files import contents as whole
+from ioring.files import contents
 from ioring.files import opening as files
 from ioring.files import os_calls as calls
 from ioring.files._path_requests import work
-from ioring.files.engine import engine_of
+from ioring.files.engine import running
 
 BATCH = 256
 """So many entries of a folder are fetched by one call in a thread."""
@@ -35,7 +34,7 @@ def _inner(path):
 
 
 async def _in_thread(function, *arguments, steady=False, **options):
-    return await work(engine_of(asyncio.get_running_loop()), partial(function, *arguments, **options), steady)
+    return await work(running(), partial(function, *arguments, **options), steady)
 
 
 async def _fetch(begin, batch=BATCH):
@@ -445,22 +444,22 @@ class Path:
 
     async def read_bytes(self):
         """All bytes of the file (``pathlib.Path.read_bytes``): at once when it is small and cached."""
-        return await whole.read_bytes(self._path)
+        return await contents.read_bytes(self._path)
 
     async def read_text(self, encoding=None, errors=None, newline=None):
         """The text of the file (``pathlib.Path.read_text``)."""
-        return await whole.read_text(self._path, encoding, errors, newline)
+        return await contents.read_text(self._path, encoding, errors, newline)
 
     async def write_bytes(self, data, *, atomic=False):
         """Makes a file of bytes (``pathlib.Path.write_bytes``).
 
         With ``atomic`` whoever opens it finds the old content or the new, also after a crash.
         """
-        return await whole.write_bytes(self._path, data, atomic=atomic)
+        return await contents.write_bytes(self._path, data, atomic=atomic)
 
     async def write_text(self, data, encoding=None, errors=None, newline=None, *, atomic=False):
         """Makes a file of text (``pathlib.Path.write_text``); ``atomic`` as for ``write_bytes``."""
-        return await whole.write_text(self._path, data, encoding, errors, newline, atomic=atomic)
+        return await contents.write_text(self._path, data, encoding, errors, newline, atomic=atomic)
 
 
 os.PathLike.register(Path)

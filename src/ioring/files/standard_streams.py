@@ -7,7 +7,7 @@ from functools import partial
 
 from ioring.files._buffered import BufferedFile
 from ioring.files._text import TextFile
-from ioring.files.opening import new_file
+from ioring.files.opening import FileSpec, new_file
 
 
 class Stream:
@@ -33,10 +33,8 @@ class Stream:
             if isinstance(blocking, io.TextIOWrapper) and isinstance(raw, io.FileIO):
                 # Others read and write here too: the position is the descriptor's own.
                 readable, writable = raw.readable(), raw.writable()
-                size = io.DEFAULT_BUFFER_SIZE
-                self.binary = new_file(
-                    BufferedFile, None, raw.fileno(), raw.name, raw.mode, readable, writable, False, True, False, size
-                )
+                spec = FileSpec(raw.mode, readable, writable, False, True, False, io.DEFAULT_BUFFER_SIZE)
+                self.binary = new_file(BufferedFile, None, raw.fileno(), raw.name, spec)
                 newline = None if readable else "\n"
                 self.text = TextFile(self.binary, blocking.encoding, blocking.errors, newline)
         return blocking

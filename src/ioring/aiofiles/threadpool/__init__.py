@@ -37,9 +37,8 @@ def open(
     """Opens a file (``aiofiles.open``): ``await`` it, or use it with ``async with``."""
     if isinstance(mode, str) and "b" not in mode:
         encoding = io.text_encoding(encoding)
-    return AiofilesContextManager(
-        files._open(file, mode, buffering, encoding, errors, newline, closefd, opener, kinds=KINDS)
-    )
+    spec = files.OpenSpec(mode, buffering, encoding, errors, newline, closefd, opener, kinds=KINDS)
+    return AiofilesContextManager(files.open_file(file, spec))
 
 
 @singledispatch
