@@ -1,11 +1,11 @@
 """``ioring.whole``: whole files read and written in one call. Copying is in copyfile.py.
 
-A small file that the kernel has in its caches is opened, read and closed at once, within ten microseconds. Anything
-else goes by requests, one after another: a chain of linked ones in direct slots was measured and takes as long, since
-its parts are done by the same workers of the kernel. Large files are read in several parts at a time.
+A small file that the kernel has in its caches is opened, read and closed at once, within ten microseconds. All others
+are read by requests, one after another. (A chain of linked requests in direct slots takes as long: it was measured. The
+same workers of the kernel do its parts.) Large files are read in several parts at a time.
 
-Every request on a descriptor of this module is steady: it is over before a cancellation goes on. So when the descriptor
-is closed nothing is under way on it, and no number of a descriptor is used by another file too early.
+Every request of this module that uses a descriptor is steady: it ends before a cancellation goes on. So no request uses
+the descriptor any more when it is closed, and its number may be given to another file.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ PART = 262144
 PARTS_AT_ONCE = 8
 
 PIECE = 1 << 20
-"""And written in these."""
+"""Files are written in pieces of this many bytes."""
 
 TEXT_PIECE = 262144
-"""Longer text is turned into bytes and back in pieces, with turns of the loop in between."""
+"""Text that is longer is encoded and decoded in pieces, so that other tasks can run in between."""
 
 _RAW_READER = OpenSpec("rb", 0)
 _RAW_WRITER = OpenSpec("wb", 0)
@@ -90,7 +90,7 @@ async def _read(core: LoopCore, path: StrOrBytesPath, fd: int, size: int) -> byt
         return data[:end]
     if size and os.fstat(fd).st_size == size:
         return data
-    # It has grown, or it is one of those in /proc, which tell no size.
+    # It has grown, or it is one of the files in /proc, whose size is said to be 0.
     pieces = [data]
     while True:
         piece = empty_bytes(PART)
@@ -102,7 +102,7 @@ async def _read(core: LoopCore, path: StrOrBytesPath, fd: int, size: int) -> byt
 
 
 async def _read_parts(core: LoopCore, path: StrOrBytesPath, fd: int, data: bytes, size: int) -> int:
-    """Fills ``data`` from a file, in several parts at a time; up to where there is no gap."""
+    """Fills ``data`` from a file, several parts at a time. How many bytes, counted up to the first gap."""
     starts = iter(range(0, size, PART))
     end = size
 
@@ -119,7 +119,7 @@ async def _read_parts(core: LoopCore, path: StrOrBytesPath, fd: int, data: bytes
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Runs them all to their ends: nothing of them is under way afterwards, whatever happens."""
+    """Runs coroutines at the same time. All of them have ended when this ends, whatever happens."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -159,11 +159,12 @@ async def read_text(
 
 
 async def write_bytes(path: StrOrBytesPath, data: ReadableBuffer, *, atomic: bool = False) -> int:
-    """Makes a file of bytes; how many (``pathlib.Path.write_bytes``).
+    """Writes bytes to a file, which is made or replaced; how many (``pathlib.Path.write_bytes``).
 
-    With ``atomic`` whoever opens the file finds the old content or the new, also after a crash: the bytes go to another
-    file beside, which then takes its name. Nothing is left of that when something fails or when it is cancelled. The
-    permissions of the old file are kept, and its owner if that is allowed; a symbolic link stays one.
+    With ``atomic`` whoever opens the file finds the old content or the new, also after a crash: the bytes are written
+    to another file in the same folder, which then takes the name. Nothing of that file is left when something fails or
+    when this is cancelled. The permissions of the old file are kept, and its owner if that is allowed; a symbolic link
+    stays one.
 
     Raises:
         OSError: with ``path`` as its ``filename``.
@@ -187,7 +188,7 @@ async def write_text(
     *,
     atomic: bool = False,
 ) -> int:
-    """Makes a file of text; how many characters (``pathlib.Path.write_text``). See ``write_bytes``."""
+    """Writes text to a file; how many characters (``pathlib.Path.write_text``). See ``write_bytes`` for ``atomic``."""
     if not isinstance(data, str):
         raise TypeError(f"data must be str, not {type(data).__name__}")
     encoded = io.BytesIO()
@@ -243,14 +244,14 @@ async def _write_atomic(core: LoopCore, path: AnyStr, view: memoryview) -> None:
         await _make(core, path, beside, view, status)
         await renameat(core, AT_FDCWD, encode_path(beside), AT_FDCWD, encode_path(target), path)
     except GeneratorExit:
-        # The loop has gone without waiting for anybody.
+        # The task ends without its loop: there is nothing to await with.
         _unlink_now(beside)
         raise
     except BaseException:
         try:
             await calls.unlink(beside)
         except OSError:
-            pass  # it was never made, or has its name already
+            pass  # it was never made, or was renamed already
         raise
     await _fsync_folder(core, path, folder or ".")
 
@@ -262,7 +263,7 @@ def _name_in(folder: AnyStr) -> AnyStr:
 
 
 async def _make(core: LoopCore, path: AnyStr, beside: AnyStr, view: memoryview, status: os.stat_result | None) -> None:
-    """Makes and fills the file that will take the place of another, which has that status, or of none."""
+    """Makes and fills the file that will replace another. ``status`` is that of the other, None if there is none."""
     mode = 0o666 if status is None else stat.S_IMODE(status.st_mode) & 0o777
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     fd = await openat(core, AT_FDCWD, encode_path(beside), flags, mode, path, steady=True)
@@ -281,7 +282,7 @@ async def _make(core: LoopCore, path: AnyStr, beside: AnyStr, view: memoryview, 
 
 
 def _keep(fd: int, status: os.stat_result) -> None:
-    """Gives a file the owner, if that is allowed, and the permissions of another."""
+    """Gives a file the permissions of another, and its owner if that is allowed."""
     try:
         os.fchown(fd, status.st_uid, status.st_gid)
     except PermissionError:
@@ -297,15 +298,15 @@ def _unlink_now(path: StrOrBytesPath) -> None:
 
 
 async def _fsync_folder(core: LoopCore, path: StrOrBytesPath, folder: StrOrBytesPath) -> None:
-    """The new name is on the disk too."""
+    """Waits until the new name is on the disk."""
     try:
         fd = await open_descriptor(core, folder, os.O_RDONLY | os.O_DIRECTORY)
     except PermissionError:
-        return  # it may be written but not read
+        return  # a folder that may be written but not read
     try:
         await fsync(core, fd, 0, path, steady=True)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system without
+        if error.errno != errno.EINVAL:  # not every file system can sync a folder
             raise
     finally:
         os.close(fd)

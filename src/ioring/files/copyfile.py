@@ -55,7 +55,7 @@ async def copy(
     ``chunk`` bytes at a time, and leaves holes where the original has them. After each ``progress(done, size)`` is
     called, in the loop's thread. The ring has no operation for any of that.
 
-    When it is cancelled or fails the copy is not whole.
+    When it is cancelled or fails, the copy is incomplete.
 
     Args:
         dst: a path, or a folder, which gets a file of the same name.
@@ -115,7 +115,7 @@ class _Copying:
         status = os.fstat(self.source)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.src)
-        # Not emptied before it is known to be another file.
+        # Without O_TRUNC: it may turn out to be the same file.
         self.target = os.open(self.dst, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if os.path.samestat(status, os.fstat(self.target)):
             raise shutil.SameFileError(f"{self.src!r} and {self.dst!r} are the same file")
@@ -123,7 +123,7 @@ class _Copying:
         self.regular = stat.S_ISREG(os.fstat(self.target).st_mode)
         if self.regular:
             os.ftruncate(self.target, 0)
-        # Files of /proc tell no size, and can only be read.
+        # Files in /proc, whose size is said to be 0, can only be read.
         self.copies = self.regular and stat.S_ISREG(status.st_mode) and self.size > 0
         if self.copies and self._clone():
             self.done = self.size
@@ -154,17 +154,17 @@ class _Copying:
                 return
 
     def _next_data(self) -> int:
-        """Where the next bytes are that are no hole."""
+        """The offset of the next bytes that are not in a hole."""
         if not self.copies:
             return self.done
         try:
             return os.lseek(self.source, self.done, os.SEEK_DATA)
         except OSError as error:
-            # None up to the end; or the file system does not know of holes.
+            # ENXIO: there are none up to the end. Other errors: the file system does not know holes.
             return os.fstat(self.source).st_size if error.errno == errno.ENXIO else self.done
 
     def _copy(self, start: int, end: int) -> int:
-        """Bytes from there to the end of the chunk, or of what is no hole; how far it went, with the hole before."""
+        """Copies from ``start`` to the end of the chunk or to the next hole. How far it came, with the hole before."""
         begun = self.done
         self.done = max(start, begun)
         if self.done >= end:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import io
 import operator
 import os
@@ -57,6 +56,10 @@ class Mode(NamedTuple):
     readable: bool
     writable: bool
     appending: bool
+
+
+_modes: dict[str, Mode] = {}
+"""The modes that were parsed so far: there are not many that are valid."""
 
 
 class OpenSpec(NamedTuple):
@@ -144,11 +147,9 @@ def parse_mode(mode: str) -> Mode:
     """
     if not isinstance(mode, str):
         raise TypeError(f"open() argument 'mode' must be str, not {type(mode).__name__}")
-    return _parse_mode(mode)
-
-
-@functools.lru_cache(64)
-def _parse_mode(mode: str) -> Mode:
+    known = _modes.get(mode)
+    if known is not None:
+        return known
     letters = set(mode)
     if letters - set("axrwb+t") or len(mode) > len(letters):
         raise ValueError(f"invalid mode: {mode!r}")
@@ -165,7 +166,8 @@ def _parse_mode(mode: str) -> Mode:
         "a": os.O_CREAT | os.O_APPEND,
         "x": os.O_CREAT | os.O_EXCL,
     }[(letters & set("axrw")).pop()]
-    return Mode(flags, "b" in letters, readable, writable, "a" in letters)
+    _modes[mode] = Mode(flags, "b" in letters, readable, writable, "a" in letters)
+    return _modes[mode]
 
 
 async def open_descriptor(

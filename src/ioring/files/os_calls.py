@@ -7,7 +7,8 @@ Names, parameters, results and exceptions are those of ``os``. There are three w
 - What changes names is a request of the ring.
 - What the ring has no operation for is called in the loop's executor; each docstring says so.
 
-A change that is cancelled is over before the cancellation goes on: it was made, or it was not, and will not be later.
+When a change is cancelled, the cancellation waits for its end: the change was made or was not, and will not be made
+later.
 
 See docs/reference/files-os.md for what was measured.
 """
@@ -89,17 +90,17 @@ def _audited(dir_fd: int | None) -> int:
 
 
 async def _in_thread(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-    """Looks something up in the executor."""
+    """Calls a function that changes nothing in the executor."""
     return await work(running(), partial(function, *arguments, **options), False)
 
 
 async def _change_in_thread(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-    """Changes something in the executor; that is over before a cancellation goes on."""
+    """Calls a function in the executor that changes something. It ends before a cancellation goes on."""
     return await work(running(), partial(function, *arguments, **options), True)
 
 
 async def _of_two(request: Awaitable[object], first: StrOrBytesPath, second: StrOrBytesPath) -> None:
-    """The exception names both paths."""
+    """Awaits a request whose exception is to name two paths."""
     try:
         await request
     except OSError as error:
@@ -126,7 +127,7 @@ async def stat(path: _FileOrPath, *, dir_fd: int | None = None, follow_symlinks:
 
 
 async def lstat(path: StrOrBytesPath, *, dir_fd: int | None = None) -> os.stat_result:
-    """The same of a symbolic link itself (``os.lstat``)."""
+    """Attributes of a file, or of a symbolic link itself (``os.lstat``)."""
     path = os.fspath(path)
     return await stat_request(running(), path, _folder(dir_fd), encode_path(path), False)
 
@@ -371,7 +372,7 @@ async def renames(old: StrOrBytesPath, new: StrOrBytesPath) -> None:
 
 @functools.cache
 def _truncates_by_ring() -> bool:
-    # Asking each time takes longer than the request: features() reads a file.
+    # features() reads a file, which takes longer than the request. So it is asked once.
     return "FTRUNCATE" in features().operations
 
 

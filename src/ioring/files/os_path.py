@@ -37,13 +37,13 @@ __all__ = [
 
 
 async def _mode(path: FileDescriptorOrPath, follow: bool = True) -> int:
-    """The mode of a file, 0 when there is none."""
+    """The mode (st_mode) of a file, 0 when there is no such file."""
     core = running()
     if isinstance(path, int):
         return await mode_of(core, path, None, True)
     try:
         name = encode_path(path)
-    except ValueError:  # no file has such a name; surrogates that stand for nothing are one too
+    except ValueError:  # no file has such a name: it has a NUL, or surrogates that stand for no byte
         return 0
     return await mode_of(core, AT_FDCWD, name, follow)
 
