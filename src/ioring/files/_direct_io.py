@@ -84,7 +84,7 @@ class Bounced(Transfer):
 
     def start(self):
         if self.memory == cython.NULL:
-            self.borrow(max(self.size, 1))
+            self.borrow(self.size or 1)
             self.load()
         self.loop.unsent += QUARTER
         try:
