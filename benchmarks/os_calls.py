@@ -16,42 +16,48 @@ import tempfile
 import time
 
 import ioring
-from ioring.files._requests import call
+from ioring.files._operations import (
+    AT_FDCWD,
+    AT_REMOVEDIR,
+    ftruncate,
+    linkat,
+    mkdirat,
+    openat,
+    renameat,
+    symlinkat,
+    unlinkat,
+)
+from ioring.files._path_requests import stat
 from ioring.files.engine import running
-from ioring.ring.constants import Op
 
-AT_FDCWD = -100
-NAMES_AT = AT_FDCWD & 0xFFFFFFFF
-AT_REMOVEDIR = 0x200
 ROUNDS = 7
 
-
-def name(path):
-    return os.fsencode(path) + b"\0"
+name = os.fsencode
 
 
 def statx(engine, path):
-    return call(engine, Op.STATX, None, fd=AT_FDCWD, addr=name(path), length=0xFFF, off=bytearray(256))
+    """By a request only as far as the kernel does not have the answer in its caches."""
+    return stat(engine, path, AT_FDCWD, name(path), True)
 
 
 def rename(engine, old, new):
-    return call(engine, Op.RENAMEAT, None, fd=AT_FDCWD, addr=name(old), length=NAMES_AT, off=name(new))
+    return renameat(engine, AT_FDCWD, name(old), AT_FDCWD, name(new))
 
 
 def unlink(engine, path, flags=0):
-    return call(engine, Op.UNLINKAT, None, fd=AT_FDCWD, addr=name(path), flags=flags)
+    return unlinkat(engine, AT_FDCWD, name(path), flags)
 
 
 def mkdir(engine, path):
-    return call(engine, Op.MKDIRAT, None, fd=AT_FDCWD, addr=name(path), length=0o777)
+    return mkdirat(engine, AT_FDCWD, name(path), 0o777)
 
 
 def symlink(engine, target, path):
-    return call(engine, Op.SYMLINKAT, None, fd=AT_FDCWD, addr=name(target), off=name(path))
+    return symlinkat(engine, name(target), AT_FDCWD, name(path))
 
 
 def link(engine, old, new):
-    return call(engine, Op.LINKAT, None, fd=AT_FDCWD, addr=name(old), length=NAMES_AT, off=name(new))
+    return linkat(engine, AT_FDCWD, name(old), AT_FDCWD, name(new), 0)
 
 
 def create(path):
@@ -59,15 +65,11 @@ def create(path):
 
 
 async def ring_create(engine, path):
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-    os.close(
-        await call(engine, Op.OPENAT, None, fd=AT_FDCWD, addr=name(path), length=0o666, flags=flags, descriptor=True)
-    )
+    os.close(await openat(engine, AT_FDCWD, name(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 async def ring_open(engine, path):
-    flags = os.O_RDONLY | os.O_CLOEXEC
-    os.close(await call(engine, Op.OPENAT, None, fd=AT_FDCWD, addr=name(path), flags=flags, descriptor=True))
+    os.close(await openat(engine, AT_FDCWD, name(path), os.O_RDONLY, 0))
 
 
 def plain_open(path):
@@ -82,12 +84,11 @@ def keep_open(path):
 
 
 def ring_ftruncate(engine, fd, size):
-    return call(engine, Op.FTRUNCATE, None, fd=fd, off=size)
+    return ftruncate(engine, fd, size)
 
 
 async def ring_truncate(engine, path, size):
-    flags = os.O_WRONLY | os.O_CLOEXEC
-    fd = await call(engine, Op.OPENAT, None, fd=AT_FDCWD, addr=name(path), flags=flags, descriptor=True)
+    fd = await openat(engine, AT_FDCWD, name(path), os.O_WRONLY, 0)
     await ring_ftruncate(engine, fd, size)
     os.close(fd)
 

@@ -15,7 +15,7 @@ import pytest
 
 import needed
 from engines import ENGINES, mounted, run_here, uncached
-from ioring.files import contents as whole
+from ioring import whole
 from ioring.files import opening as files
 from rings import as_root, stir
 from running import until

@@ -12,7 +12,7 @@ import os
 import pytest
 
 from engines import ENGINES_AND_UVLOOP
-from ioring.files import contents as whole
+from ioring import whole
 from ioring.files import opening as files
 from rings import python
 

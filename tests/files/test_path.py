@@ -122,6 +122,32 @@ def test_subclasses_make_their_own(run, tmp_path):
     run(main())
 
 
+def test_folders_above_have_a_mode_of_their_own(run, tmp_path):
+    async def main():
+        await Path(tmp_path / "a" / "b" / "c").mkdir(0o500, parents=True, parent_mode=0o700)
+        for name, mode in {"a": 0o700, "a/b": 0o700, "a/b/c": 0o500}.items():
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+
+    run(main())
+
+
+if sys.version_info >= (3, 14):
+
+    def test_copies_and_moves(run, tmp_path):
+        async def main():
+            (tmp_path / "folder").mkdir()
+            one = Path(tmp_path / "one")
+            await one.write_bytes(b"1")
+            copy = await one.copy(tmp_path / "two")
+            assert type(copy) is Path and copy == tmp_path / "two"
+            assert await one.copy_into(Path(tmp_path / "folder")) == tmp_path / "folder" / "one"
+            assert await copy.move(tmp_path / "three") == tmp_path / "three"
+            assert await one.move_into(tmp_path) == tmp_path / "one" and one.info.is_file()
+            assert snapshot(tmp_path).keys() == {"folder", "folder/one", "one", "three"}
+
+        run(main())
+
+
 def test_everything_of_pathlib_and_anyio():
     """What is missing is missing for a reason."""
     assert public(pathlib.Path) - public(Path) - {"link_to"} == set()  # deprecated, and gone in Python 3.12

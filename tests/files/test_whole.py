@@ -8,13 +8,16 @@ import resource
 import shutil
 import stat
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import ENGINES, mounted, run_beside, run_here
-from ioring.files import contents as whole
+from ioring import whole
+from ioring.files import contents
+from ioring.files.engine import running
 from rings import as_root, python
 from running import until
 
@@ -168,7 +171,7 @@ def test_a_growing_file_is_read_to_its_end(run, tmp_path, monkeypatch):
         fd = os.open(path, os.O_RDONLY)
         try:
             for told in (0, 10, 100_000, 300_000, 500_000, 500_001, 900_000):
-                assert await whole._read(whole._engine(), path, fd, told) == RANDOM[:500_000]
+                assert await contents._read(running(), path, fd, told) == RANDOM[:500_000]
         finally:
             os.close(fd)
 
@@ -258,13 +261,19 @@ def test_a_replaced_link_stays_one(run, tmp_path):
     assert sorted(os.listdir(tmp_path / "below")) == ["file", "none"]
 
 
+def make_requests_by(monkeypatch, make):
+    """Each request that a replacement makes is made by ``make(request, *arguments)``."""
+    for name in ("openat", "pwrite", "fsync", "close", "renameat"):
+        monkeypatch.setattr(contents, name, partial(make, getattr(contents, name)))
+
+
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "replaced"])
 @pytest.mark.parametrize("turns", [0, 1, 2])
 def test_a_cancelled_replacement_is_all_or_nothing(run, tmp_path, monkeypatch, exists, turns):
     """Cancelled at every request that it makes: just after it was made, and a turn or two later."""
     path = tmp_path / "file"
-    old, new = b"old" * 1000, RANDOM[: 2 * whole.PIECE + 5]
-    request, counted, at = whole.call, 0, 0
+    old, new = b"old" * 1000, RANDOM[: 2 * contents.PIECE + 5]
+    counted, at = 0, 0
 
     def cancel_later(task, left):
         if left:
@@ -272,7 +281,7 @@ def test_a_cancelled_replacement_is_all_or_nothing(run, tmp_path, monkeypatch, e
         else:
             task.cancel()
 
-    def counting(*arguments, **options):
+    def counting(request, *arguments, **options):
         nonlocal counted
         counted += 1
         if counted == at:
@@ -298,7 +307,7 @@ def test_a_cancelled_replacement_is_all_or_nothing(run, tmp_path, monkeypatch, e
                 assert outcomes >= {(True, False), (False, True)}
                 return
 
-    monkeypatch.setattr(whole, "call", counting)
+    make_requests_by(monkeypatch, counting)
     run(main())
 
 
@@ -306,15 +315,15 @@ def test_a_failing_replacement_leaves_the_old(run, tmp_path, monkeypatch):
     """Each of its requests fails in turn."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    request, counted, at = whole.call, 0, 0
+    counted, at = 0, 0
 
-    def failing(*arguments, **options):
+    def failing(request, *arguments, **options):
         nonlocal counted
         counted += 1
         if counted != at:
             return request(*arguments, **options)
-        if options.get("punt"):
-            os.close(options["fd"])
+        if request.__name__ == "close":
+            os.close(arguments[1])
         raise OSError(errno.EIO, "broken")
 
     async def main():
@@ -333,7 +342,7 @@ def test_a_failing_replacement_leaves_the_old(run, tmp_path, monkeypatch):
                 assert at > 5
                 return
 
-    monkeypatch.setattr(whole, "call", failing)
+    make_requests_by(monkeypatch, failing)
     run(main())
 
 
@@ -462,7 +471,7 @@ def test_permission(engine, tmp_path):
         f"""
 import errno
 from engines import ENGINES
-from ioring.files import contents as whole
+from ioring import whole
 secret = {os.fspath(secret)!r}
 ENGINES[{engine!r}](whole.copy("/proc/self/status", "/dev/null"))  # what it imports may not be readable later
 os.setgroups([])
@@ -602,7 +611,7 @@ def test_copying_goes_wrong_as_in_shutil(run, tmp_path):
 def test_reading_goes_on_while_a_worker_fails(tmp_path, monkeypatch):
     """The part that cannot be read is told, after the others are over."""
     (tmp_path / "file").write_bytes(RANDOM)
-    part, under_way, most = whole.read_part, 0, 0
+    part, under_way, most = contents.read_part, 0, 0
 
     async def counted(*arguments):
         nonlocal under_way, most
@@ -610,7 +619,7 @@ def test_reading_goes_on_while_a_worker_fails(tmp_path, monkeypatch):
         most = max(most, under_way)
         try:
             await asyncio.sleep(0)
-            if arguments[3] >= 4 * whole.PART:
+            if arguments[3] >= 4 * contents.PART:
                 raise OSError(errno.EIO, "broken")
             return await part(*arguments)
         finally:
@@ -621,6 +630,6 @@ def test_reading_goes_on_while_a_worker_fails(tmp_path, monkeypatch):
             await whole.read_bytes(tmp_path / "file")
         assert under_way == 0 and most > 1
 
-    monkeypatch.setattr(whole, "read_part", counted)
+    monkeypatch.setattr(contents, "read_part", counted)
     for runner in (run_here, run_beside):
         runner(main())

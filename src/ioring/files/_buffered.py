@@ -1,6 +1,6 @@
 """Binary files with buffers.
 
-What is in the buffers is read, and what finds room in them written, without a coroutine.
+Reading what is in the buffer needs no coroutine, nor does writing what fits into the buffer.
 """
 
 import cython
@@ -10,7 +10,7 @@ from cython.cimports.libc.string import memchr
 from ioring.files._requests import flat
 
 
-class ReadBytes:
+class ReadBytes(Quick):
     """``await file.read(size)``."""
 
     def at_once(self):
@@ -20,7 +20,7 @@ class ReadBytes:
         return self.file._read_in_turn(self.size)
 
 
-class ReadLine:
+class ReadLine(Quick):
     """``await file.readline(size)``, and what ``async for`` awaits."""
 
     def at_once(self):
@@ -38,7 +38,7 @@ class ReadLine:
         return 0
 
 
-class WriteBytes:
+class WriteBytes(Quick):
     """``await file.write(data)``."""
 
     def at_once(self):
@@ -48,7 +48,7 @@ class WriteBytes:
         return self.file._write_in_turn(self.data)
 
 
-class BufferedFile:
+class BufferedFile(Copying):
     """A binary file with buffers (``io.BufferedReader``, ``BufferedWriter`` and ``BufferedRandom``)."""
 
     def read(self, size=-1):
@@ -67,22 +67,18 @@ class BufferedFile:
         self.check_readable()
         if size < -1:
             raise ValueError("read length must be non-negative or -1")
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             return await self._read(size)
         finally:
-            self.leave_turn()
+            self.leave()
 
     async def read1(self, size=-1):
         """Up to ``size`` bytes with one request at most (``io.BufferedReader.read1``)."""
         self.check_readable()
         if size is None or size < 0:
             size = self.buffer_size
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             if self.unwritten:
                 await self._flush()
@@ -90,14 +86,12 @@ class BufferedFile:
                 await self._fill()
             return self.taken(size)
         finally:
-            self.leave_turn()
+            self.leave()
 
     async def peek(self, size=0):
         """What is read ahead, without moving the position (``io.BufferedReader.peek``)."""
         self.check_readable()
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             if self.unwritten:
                 await self._flush()
@@ -105,7 +99,7 @@ class BufferedFile:
                 await self._fill()
             return self.ahead[self.ahead_at :]
         finally:
-            self.leave_turn()
+            self.leave()
 
     async def readinto(self, buffer):
         """Fills a writable buffer, short only at the end; how many bytes (``io.BufferedReader.readinto``)."""
@@ -115,14 +109,14 @@ class BufferedFile:
         return len(data)
 
     async def readinto1(self, buffer):
-        """The same with one request at most (``io.BufferedReader.readinto1``)."""
+        """Reads into a writable buffer with one request at most; how many bytes (``io.BufferedReader.readinto1``)."""
         view = flat(buffer, True)
         data = await self.read1(len(view))
         view[: len(data)] = data
         return len(data)
 
     def line(self, limit):
-        """The next line out of what is read ahead; None when its end is not there."""
+        """The next line, or ``limit`` bytes of it, if that is read ahead; else None."""
         left: cython.Py_ssize_t = self.available()
         start: cython.p_char = PyBytes_AS_STRING(self.ahead) + self.ahead_at
         end: cython.p_char = cython.cast(cython.p_char, memchr(start, 10, left))
@@ -150,15 +144,13 @@ class BufferedFile:
 
     async def _readline_in_turn(self, limit):
         self.check_readable()
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             if self.unwritten:
                 await self._flush()
             return await self._readline(limit)
         finally:
-            self.leave_turn()
+            self.leave()
 
     async def _readline(self, size):
         limit: cython.Py_ssize_t = size
@@ -185,7 +177,7 @@ class BufferedFile:
     def write(self, data):
         """Writes bytes, through the buffer; how many (``io.BufferedWriter.write``).
 
-        They are copied, or with the kernel when the call returns.
+        The buffer may be changed again as soon as the call is over.
         """
         it: WriteBytes = WriteBytes.__new__(WriteBytes)
         it.file = self
@@ -208,11 +200,9 @@ class BufferedFile:
     async def _write_in_turn(self, data):
         self.check_writable()
         if type(data) is not bytes:
-            data = flat(data, False).tobytes()  # before it waits: the memory is the program's
+            data = flat(data, False).tobytes()  # copied before it waits: the program may change it meanwhile
         size: cython.Py_ssize_t = len(data)
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             self.forget_ahead()
             if size == 0:
@@ -225,7 +215,7 @@ class BufferedFile:
                 await self._flush()
             return size
         finally:
-            self.leave_turn()
+            self.leave()
 
 
 def new_line(file, size, iterating):

@@ -1,8 +1,8 @@
-"""Names and attributes that the kernel knows by heart: they can be had at once, in the loop's thread.
+"""Names and attributes that the kernel has in its caches: they can be looked up in the loop's thread.
 
-RESOLVE_CACHED (Linux 5.12) walks a path only as far as the cache of names goes. The inode at its end is in memory then,
-and so are its attributes, if the file system has them there and not on a server. Which it is, is read in the list of
-mounts, once for each mount; that waits for no server either.
+RESOLVE_CACHED (Linux 5.12) walks a path only as far as the kernel's cache of names goes. When that succeeds, the inode
+is in memory, and so are its attributes, unless the file system keeps these on a server. The kind of the file system is
+read from the list of mounts, once for each mount; that waits for no server either.
 """
 
 import os
@@ -11,15 +11,15 @@ import cython
 from cython.cimports.libc.errno import EAGAIN
 
 LOCAL = frozenset(b"ext2 ext3 ext4 xfs btrfs overlay f2fs bcachefs zfs erofs squashfs iso9660 vfat exfat".split())
-"""File systems that have attributes in memory as soon as they have a name."""
+"""File systems that have a file's attributes in memory when its name is in the cache."""
 
 MEMORY = frozenset((b"tmpfs", b"devtmpfs", b"ramfs"))
-"""And those that have everything there, which may be swapped like the rest of a program's memory."""
+"""File systems that have everything in memory. It may be swapped out, like the memory of any program."""
 
 MOUNTS_MAX = 1024
 
 mounts = cython.declare(dict, {})
-"""By mount: 0 for what is elsewhere, 1 when attributes are in memory, 2 when everything is. Emptied when full."""
+"""For each mount: 0 if nothing is known to be in memory, 1 if attributes are, 2 if everything is. Emptied when full."""
 
 stat_result = cython.declare(object, os.stat_result)
 
@@ -48,7 +48,7 @@ def in_memory(found):
 
 
 def _kind(number):
-    """What is in memory of a mount, given by its number in the list."""
+    """What a mount has in memory, as in `mounts`; it is given by its number in the list of mounts."""
     try:
         with open("/proc/self/mountinfo", "rb") as lines:
             for line in lines:
@@ -62,7 +62,8 @@ def _kind(number):
 
 
 def open_known(folder, path, flags, out):
-    """A descriptor if the file is an ordinary one or a folder that is cached; -EAGAIN if that is not sure."""
+    """Opens an ordinary file or a folder whose name is cached. A descriptor or a negative error; -EAGAIN if it might
+    have to wait."""
     fd: cython.int = stat_known(folder, path, 0, out)
     if fd < 0:
         return fd
@@ -76,7 +77,8 @@ def open_known(folder, path, flags, out):
 def open_beneath(folder: cython.int, path: bytes, flags: cython.int, cached: cython.bint):
     """A descriptor of a path that the kernel does not let leave a folder, or a negative error (``openat2``).
 
-    With ``cached``, -EAGAIN when that would have to wait for a disk. Otherwise that is a race, to be tried again.
+    With ``cached``, -EAGAIN means that it would have to wait for a disk. Without, it means that the path changed at
+    the same time, and that the caller should try again.
     """
     fd: cython.int
     resolve: uint64_t = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS

@@ -11,12 +11,12 @@ import os
 import cython
 
 COPY_MAX = cython.declare(cython.Py_ssize_t, 16 << 20)
-"""The kernel copies so much at a time."""
+"""How many bytes the kernel copies at a time."""
 
 _CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
 
 
-class Copying:
+class Copying(File):
     """A file that can be copied from."""
 
     async def copy_to(self, other, offset=None, count=None, *, progress=None):
@@ -77,14 +77,12 @@ class Copying:
         return done
 
     async def _copy_piece(self, other, place, size):
-        """By the kernel: how many bytes, -1 when it cannot, and the cancellation that came meanwhile.
+        """Lets the kernel copy. How many bytes, -1 when it cannot, and a cancellation that came meanwhile.
 
-        The other file's turn is held, and neither is closed before the end.
+        This has the other file's turn until the end, and neither file is closed before.
         """
         target: File = other
-        if target.busy:
-            await target._enter()
-        target.busy = True
+        await target.enter()
         try:
             await target._flush()
             target.forget_ahead()
@@ -111,10 +109,10 @@ class Copying:
                 target.advanced(copied)
             return copied, cancellation
         finally:
-            target.leave_turn()
+            target.leave()
 
     async def _write_piece(self, other, data):
-        """By a request: how many bytes, and the cancellation that came meanwhile."""
+        """Writes by a request. How many bytes, and a cancellation that came meanwhile."""
         target: File = other
         before = target._tell() if target.can_seek else 0
         try:

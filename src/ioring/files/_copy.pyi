@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
-from ioring.files._base import File, _Call
+from ioring.files._base import File
+from ioring.files._requests import Request
 
 class Copying(File):
     def copy_to(
@@ -10,4 +11,4 @@ class Copying(File):
         count: int | None = None,
         *,
         progress: Callable[[int], object] | None = None,
-    ) -> _Call[int]: ...
+    ) -> Request[int]: ...

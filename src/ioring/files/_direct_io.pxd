@@ -17,6 +17,9 @@ cdef class Pool:
     cdef object __weakref__
 
 
+cdef class DirectFile
+
+
 cdef class Bounced(Transfer):
     # The memory is a slot of a pool, or a piece of its own.
     cdef Pool pool
@@ -25,6 +28,7 @@ cdef class Bounced(Transfer):
     cdef size_t skip  # what comes before and is not wanted
     cdef size_t want
 
+    cdef int cover(self, DirectFile file, int64_t offset, size_t size) except -1
     cdef int load(self) except -1
     cdef int borrow(self, size_t size) except -1
     cdef int give_back(self) except -1

@@ -1,10 +1,11 @@
 """Files past the page cache (O_DIRECT): what is read and written goes through memory that is aligned.
 
-The kernel wants offsets, sizes and memory at whole blocks. A read that is not is made larger; the rest is cut off. A
-write that is not would change bytes that it does not have, and is refused.
+The kernel wants offsets, sizes and addresses that are multiples of the block size. A read that does not begin or end at
+a block is made larger, and what is too much is cut off. A write that does not is refused: it would have to know the
+other bytes of the block.
 
-Each engine has a pool of slots, one piece of memory that is registered with the ring: so the kernel need not look its
-pages up for each request. A request borrows a slot until its end. When there is none, or it is too small, it gets
+Each engine has a pool of slots: one piece of memory, registered with the ring, so that the kernel need not look up its
+pages for each request. A request borrows a slot until its end. When no slot is free, or a slot is too small, it gets
 memory of its own.
 """
 
@@ -24,8 +25,8 @@ SLOT = cython.declare(cython.size_t, 16384)
 SLOTS = cython.declare(cython.int, 64)
 
 QUARTER = cython.declare(cython.size_t, UNSENT_MAX // 4 + 1)
-"""What a request counts when the loop asks itself whether to hand over before the end of its turn: a disk with four
-requests more has something to do meanwhile."""
+"""How many unsent bytes a request counts for. With four requests the loop submits before its turn is over, so that the
+disk has something to do meanwhile."""
 
 pools = weakref.WeakKeyDictionary()
 
@@ -52,8 +53,20 @@ class Pool:
             PyBuffer_Release(cython.address(self.view))
 
 
-class Bounced:
+class Bounced(Transfer):
     """A request through aligned memory."""
+
+    def cover(self, file, offset, size):
+        """Says what is to be transferred: so many bytes of a file at an offset, made larger to whole blocks."""
+        self.loop = file.core
+        self.path = file.name
+        self.fd = file.fd
+        self.pool = file.find_pool()
+        self.skip = cython.cast(cython.size_t, offset) % BLOCK
+        self.offset = offset - self.skip
+        self.want = size
+        self.size = (self.skip + size + BLOCK - 1) // BLOCK * BLOCK
+        return 0
 
     def borrow(self, size):
         """Gets memory for so many bytes."""
@@ -71,7 +84,7 @@ class Bounced:
 
     def start(self):
         if self.memory == cython.NULL:
-            self.borrow(max(self.size, 1))
+            self.borrow(self.size or 1)
             self.load()
         self.loop.unsent += QUARTER
         try:
@@ -81,7 +94,7 @@ class Bounced:
             raise
 
     def load(self):
-        """The memory is there."""
+        """Called when the request has its memory."""
         return 0
 
     def error(self):
@@ -103,26 +116,19 @@ class Bounced:
         return 0
 
     def more(self, res):
-        # Behind what is less than a block the file ends.
+        # A result that is not a multiple of the block size means the end of the file.
         return Transfer.more(self, res) and self.done % SECTOR == 0
 
     def drop(self):
         return self.give_back()
 
 
-class DirectRead:
+class DirectRead(Bounced):
     """Bytes of a file, into an object of their own or a buffer."""
 
     def fill(self, sqe):
         sqe.opcode = URING_OP_READ
         return Bounced.fill(self, sqe)
-
-    def blocking(self):
-        n: int64_t
-        place: int64_t = self.place()
-        with cython.nogil:
-            n = ioring_read_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
-        return n
 
     def outcome(self):
         size: cython.size_t = 0
@@ -137,7 +143,7 @@ class DirectRead:
         return value
 
 
-class DirectWrite:
+class DirectWrite(Bounced):
     """Bytes into a file."""
 
     def load(self):
@@ -170,11 +176,11 @@ class DirectWrite:
         return False
 
 
-class DirectFile:
+class DirectFile(RawFile):
     """A binary file past the page cache: ``ioring.open(path, "rb", direct=True)``.
 
-    Offsets and sizes of reads are free; they cost least at whole blocks of 4096 bytes. Writes have to be at whole
-    blocks of 512, or what the storage has.
+    Reads may have any offset and size; they cost least at whole blocks of 4096 bytes. Writes have to be at whole
+    blocks of 512 bytes, or of the block size of the storage if that is larger.
     """
 
     def find_pool(self):
@@ -189,14 +195,7 @@ class DirectFile:
 
     def direct_read(self, offset, size):
         it: DirectRead = DirectRead.__new__(DirectRead)
-        it.loop = self.core
-        it.path = self.name
-        it.fd = self.fd
-        it.pool = self.find_pool()
-        it.skip = cython.cast(cython.size_t, offset) % BLOCK
-        it.offset = offset - it.skip
-        it.want = size
-        it.size = (it.skip + size + BLOCK - 1) // BLOCK * BLOCK
+        it.cover(self, offset, size)
         return it
 
     def direct_write(self, offset, data):
@@ -222,7 +221,7 @@ class DirectFile:
         finally:
             PyBuffer_Release(cython.address(view))
 
-    # What File does.
+    # Methods of File.
 
     def fetch(self, size, partial):
         op: FileOp = self.direct_read(self.position, size)

@@ -1,21 +1,21 @@
-"""Calls that need no coroutine when what they want is in memory."""
+"""Calls that need no coroutine when the file's buffers already have what they want."""
 
 import cython
 
 
-class Quick:
-    """A call that is answered from the buffers when they have what it wants, and else by a coroutine."""
+class Quick(Awaitable):
+    """A call that is answered from the buffers if possible, and by a coroutine otherwise."""
 
     def at_once(self):
-        """The result, or None when it has to wait."""
+        """The result, or None when the buffers are not enough."""
         return
 
     def slowly(self):
-        """The coroutine."""
+        """The coroutine that does it otherwise."""
         raise NotImplementedError
 
     def check(self, value):
-        """The result is there."""
+        """Called with the result before it is given out."""
         return 0
 
     def step(self):

@@ -8,13 +8,13 @@ from ioring.files._cached_lookup cimport ioring_statx, IORING_STATX_WANTED, AT_E
 cdef class Stat(FileOp):
     cdef bytes name
     cdef int flags
-    cdef bint brief  # the mode is all that is wanted; 0 when there is no such file
+    cdef bint brief  # only the mode is wanted, and 0 for any error
     cdef statx_t found
 
 
 @cython.final
 cdef class ReadSmall(FileOp):
-    # Either data or, of what is too large or not cached in full, fd.
+    # The result is `data`, or `fd` when the file is too large or not cached in full.
     cdef bytes name
     cdef statx_t found
     cdef bytes data

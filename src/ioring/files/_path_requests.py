@@ -1,4 +1,5 @@
-"""Requests for ioring.os, Path and whole files: attributes, small files in one step, parts of large ones, threads."""
+"""Requests for ioring.os, Path and whole files: attributes, small files in one step, parts of large files, and calls in
+threads."""
 
 import asyncio
 
@@ -10,16 +11,16 @@ from cython.cimports.posix.unistd import close
 get_running_loop = cython.declare(object, asyncio.get_running_loop)
 
 SMALL_MAX = cython.declare(int64_t, 65536)
-"""A file of this size is read in one step: some ten microseconds."""
+"""Files of up to this size are read in one step, which takes some ten microseconds."""
 
 PAGE = cython.declare(int64_t, 4096)
 
 NAME_COST = cython.declare(int64_t, 4096)
-"""What a look at a name costs, in bytes read: a microsecond or two."""
+"""What looking up a name counts against the turn's limit, in bytes: it takes a microsecond or two."""
 
 
-class Stat:
-    """statx: at once when the kernel has it in its caches."""
+class Stat(FileOp):
+    """statx(2): at once when the kernel has the attributes in its caches."""
 
     def cost(self):
         return NAME_COST
@@ -45,7 +46,7 @@ class Stat:
         return error
 
     def finish(self):
-        # As os.path has it: these errors mean no, and so does any other.
+        # os.path answers any error with no.
         if self.brief and self.result < 0 and self.cancellation is None:
             self.found.mode = 0
             self.result = 0
@@ -63,7 +64,7 @@ def stat(core, path, folder, name, follow):
 
 
 def mode_of(core, folder, name, follow):
-    """The mode alone, 0 when nothing can be found out."""
+    """The file's mode (st_mode) alone; 0 on any error."""
     it: Stat = _stat(core, folder, name, follow)
     it.brief = True
     return it
@@ -81,10 +82,10 @@ def _stat(core, folder, name, follow):
     return it
 
 
-class ReadSmall:
-    """A whole file, if it is small and cached. What it gives is the data, a descriptor, or -1.
+class ReadSmall(FileOp):
+    """Reads a whole file if it is small and in the page cache. The result is its data, a descriptor, or -1.
 
-    A descriptor is that of a larger file, or of one that is not cached. With -1 not even the name is.
+    A descriptor is given for a file that is larger, or not cached in full. -1: not even its name is cached.
     """
 
     def cost(self):
@@ -108,8 +109,8 @@ class ReadSmall:
             self.result = -EISDIR
             return True
         size = self.found.size
-        # The size of the file that was opened may be another; so one byte more is asked for. And at the end of a page
-        # less than was asked for may mean that the next page is not cached.
+        # The file that was opened may have another size than the one that was looked up, so one byte more is asked for.
+        # And fewer bytes than that, up to the end of a page, may mean that the next page is not cached.
         if size > SMALL_MAX:
             return True
         data = PyBytes_FromStringAndSize(cython.NULL, size + 1)
@@ -146,8 +147,8 @@ def read_small(core, path, folder, name):
     return it
 
 
-class Part:
-    """A part of a file, into its place in a bytes object that nobody else has yet."""
+class Part(Transfer):
+    """Reads a part of a file into its place in a bytes object that nobody else has yet."""
 
     def cost(self):
         return NAME_COST + cython.cast(int64_t, self.size - self.done)
@@ -164,20 +165,13 @@ class Part:
     def fill(self, sqe):
         sqe.opcode = URING_OP_READ
         if self.never_at_once:
-            # The kernel would read all of it in the loop's thread, and the other parts too: tmpfs.
+            # On tmpfs the kernel would copy this part and the others in the loop's thread. Its workers are to do that.
             sqe.flags = URING_SQE_ASYNC
         return Transfer.fill(self, sqe)
 
-    def blocking(self):
-        n: int64_t
-        place: int64_t = self.place()
-        with cython.nogil:
-            n = ioring_read_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
-        return n
-
 
 def empty_bytes(size):
-    """A bytes object to be filled by parts, and to be given away only then."""
+    """A bytes object for parts to be read into. Nobody else may have it before."""
     return PyBytes_FromStringAndSize(cython.NULL, size)
 
 
@@ -197,8 +191,8 @@ def read_part(core, path, fd, offset, data, start, size):
     return it
 
 
-class Work:
-    """What the ring has no operation for, in the loop's executor."""
+class Work(FileOp):
+    """A call in the loop's executor, for what the ring has no operation for."""
 
     def start(self):
         get_running_loop().run_in_executor(None, self.blocking).add_done_callback(self._thread_done)
@@ -223,7 +217,7 @@ class Work:
 
 
 def work(core, function, steady):
-    """Calls a function in a thread. A steady one is over before a cancellation goes on."""
+    """Calls a function in a thread. If it is steady, a cancellation waits for its end."""
     it: Work = Work.__new__(Work)
     it.loop = core
     it.function = function

@@ -5,39 +5,35 @@ import cython
 from ioring.files._requests import flat
 
 
-class RawFile:
+class RawFile(Copying):
     """A binary file without buffers (``io.FileIO``)."""
 
     async def read(self, size=-1):
         """``size`` bytes; all up to the end when that is negative (``io.RawIOBase.read``).
 
-        Fewer at the end, and where the file has no positions, such as a pipe: there what has come is enough.
+        Fewer at the end, and from files without positions such as pipes: there it gives what has arrived.
         """
         if size is None or size < 0:
             return await self.readall()
         self.check_readable()
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
-            if self.available():  # left by one that was cancelled
+            if self.available():  # a cancelled read has left them
                 return self.taken(size)
             data = await self.fetch(size, not self.tracked)
             self.advanced(len(data))
             return data
         finally:
-            self.leave_turn()
+            self.leave()
 
     async def readall(self):
         """All bytes up to the end (``io.RawIOBase.readall``)."""
         self.check_readable()
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             return await self._read(-1)
         finally:
-            self.leave_turn()
+            self.leave()
 
     async def readinto(self, buffer):
         """Reads into a writable buffer by one request; how many bytes (``io.RawIOBase.readinto``)."""
@@ -50,17 +46,15 @@ class RawFile:
         """A line, or ``size`` bytes of it (``io.IOBase.readline``). Byte by byte where there are no positions."""
         self.check_readable()
         limit: cython.Py_ssize_t = -1 if size is None else size
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             return await self._readline(limit)
         finally:
             self.forget_ahead()
-            self.leave_turn()
+            self.leave()
 
     async def _readline(self, size):
-        """A line. What else was read ahead for it is left there."""
+        """A line. What was read ahead behind it stays there."""
         limit: cython.Py_ssize_t = size
         parts = []
         try:
@@ -87,7 +81,8 @@ class RawFile:
             raise
 
     def forget_ahead(self):
-        # A request that nobody waits for moves the descriptor's own position yet: then its bytes come behind these.
+        # A cancelled request that the kernel still has will move the descriptor's own position. Its bytes then come
+        # behind these, which have to stay.
         if self.tracked or self.straggler is None:
             return File.forget_ahead(self)
         return 0
@@ -104,9 +99,7 @@ class RawFile:
         self.check_writable()
         if type(data) is not bytes:
             data = flat(data, False)
-        if self.busy:
-            await self._enter()
-        self.busy = True
+        await self.enter()
         try:
             self.forget_ahead()
             self.unwritten = [data]
@@ -120,4 +113,4 @@ class RawFile:
                     self.unwritten_size = 0
             return count
         finally:
-            self.leave_turn()
+            self.leave()

@@ -11,31 +11,28 @@ cdef extern from "pread.h":
     int64_t ioring_write_blocking(int fd, const void *buffer, size_t size, int64_t offset) nogil
 
 cdef enum:
-    CALL_COST = 1024  # what a call at once costs beside its bytes, in bytes
+    CALL_COST = 1024  # what an attempt costs besides its bytes, in bytes
 
 
 cdef class Owner:
-    # A request of its own is in the kernel, and nobody waits for it any more; it has ended.
     cdef int abandoned(self, FileOp op) except -1
     cdef int caught_up(self, FileOp op, int64_t res) except -1
-
-    # Of requests beside its order: one may begin, has begun, is over.
     cdef int admit(self) except -1
     cdef int borrowed(self) except -1
     cdef int returned(self, LoopCore core) except -1
 
 
 cdef class FileOp(Awaitable):
-    cdef Owner owner  # of one that has a turn
-    cdef Owner lender  # of one that has none: the descriptor stays open as long as it needs it
-    cdef bint borrowing
-    cdef object path  # for the exception
+    cdef Owner owner  # the file, if this has its turn
+    cdef Owner lender  # the file, if this needs no turn: it stays open as long as the request uses its descriptor
+    cdef bint borrowing  # whether the lender was told
+    cdef object path  # what an OSError names
     cdef int fd
     cdef int state
     cdef int64_t result
     cdef object future
 
-    # Whether a cancellation waits for the end, and the one that does.
+    # Whether a cancellation has to wait for the request's end, and the cancellation that waits.
     cdef bint steady
     cdef object cancellation
 
@@ -64,8 +61,8 @@ cdef class Transfer(FileOp):
     cdef size_t size
     cdef size_t done
     cdef char *memory
-    cdef bint instant  # whether it can be tried at once
-    cdef bint partial  # whether one piece is enough, as of a pipe
+    cdef bint instant  # whether an attempt at once makes sense
+    cdef bint partial  # whether fewer bytes than asked for are enough, as from a pipe
 
     cdef int64_t place(self) noexcept
     cdef bint read_now(self) noexcept
@@ -91,7 +88,7 @@ cdef class ReadInto(IntoMemory):
 
 @cython.final
 cdef class Write(IntoMemory):
-    cdef bint keep_going  # a cancelled one is not cancelled in the kernel
+    cdef bint keep_going  # it goes on in the kernel when its task is cancelled
 
 
 cdef class Vectored(FileOp):
@@ -110,14 +107,16 @@ cdef class Flat:
 
 @cython.final
 cdef class Call(FileOp):
-    # Anything else: the entry, what it refers to, and what does the same in a thread.
+    # Anything else: the entry, the names that it points to, and what does the same in a thread.
     cdef uring_sqe entry
-    cdef object first
-    cdef object second
+    cdef bytes first
+    cdef bytes second
     cdef object fallback
     cdef object value
     cdef bint makes_descriptor
     cdef bint threaded  # no request of a ring does it
+
+    cdef size_t hold(self, bytes name) except 0
 
 
 cdef int64_t whole(object value, str name) except? -1
@@ -125,3 +124,4 @@ cdef int take_writable(object buffer, Py_buffer *view) except -1
 cdef int set_part(iovec *part, object view, bint writing) except -1
 cdef Read new_read(LoopCore core, object path, int fd, int64_t offset, size_t size)
 cdef Write new_write(LoopCore core, object path, int fd, int64_t offset, object data)
+cdef Call new_call(LoopCore core, uint8_t opcode, int fd, object path, object fallback)

@@ -1,11 +1,11 @@
-"""Requests for files: what File, Path and the helpers are made of.
+"""Requests for files: objects that are awaited once, and give a result.
 
-A read of what is in the page cache takes less time than a turn of the loop. So it is tried at once, by a call that does
-not wait (RWF_NOWAIT), and becomes a request only when that fails. Each turn has a limit for it; when that is reached
-everybody else comes first.
+Reading what is in the page cache takes less time than a turn of the loop. So a read is first tried by a system call
+that does not wait (RWF_NOWAIT); a request of the ring is made only when that fails. How much a turn of the loop may
+read in this way is limited. A request that finds nothing left of that waits for a later turn: other tasks run first.
 
-A loop that is not ours lends its turns to a ring on the side, or to threads where there is no ring: see engine.py one
-level up. All go the same way; what differs is who brings the result.
+On loops that are not ours a ring on the side does the work, or threads where there is no ring: see engine.py. A request
+is the same object in each case; only who brings its result differs.
 """
 
 import asyncio
@@ -25,66 +25,77 @@ from cython.cimports.ioring.files._cached_lookup import open_known, statx_t
 from cython.cimports.ioring.ring.fork_guard import uring_forks
 from cython.cimports.libc.errno import EAGAIN, EINTR, EOPNOTSUPP
 from cython.cimports.libc.stdlib import calloc, free
-from cython.cimports.libc.string import memset
 
 LENGTH_MAX = cython.declare(cython.size_t, 1 << 30)
-"""So much goes into one request."""
+"""The most bytes that one request asks the kernel for."""
 
 PARTS_MAX = 1024
+"""The most buffers that the kernel takes at once (UIO_MAXIOV)."""
 
 
 class Owner:
-    """A file: it is told of requests that nobody waits for any more, and of those beside its order."""
+    """What a request needs to know of its file. The methods are called by requests."""
+
+    # Of a request that has the file's turn.
 
     def abandoned(self, op):
+        """The kernel has the request, and nobody waits for it any more."""
         return 0
 
     def caught_up(self, op, res):
+        """An abandoned request is over."""
         return 0
 
+    # Of a request that needs no turn: it borrows the descriptor.
+
     def admit(self):
+        """Raises ValueError when no request may begin any more."""
         return 0
 
     def borrowed(self):
+        """A request uses the descriptor from now on."""
         return 0
 
     def returned(self, core):
+        """It does not any more."""
         return 0
 
 
-class FileOp:
+class FileOp(Awaitable):
     """One request, to be awaited once."""
 
-    # What the kinds say.
+    # What each kind of request defines.
 
     def attempt(self):
-        """Whether it could be done at once; the result is in ``self.result``."""
+        """Tries it by a system call that does not wait. Whether that worked; the result is in ``self.result``."""
         return False
 
     def cost(self):
-        """Of an attempt, in bytes; 0 when there is no point in it."""
+        """How much of the turn's limit an attempt uses, in bytes. 0: there is no point in an attempt."""
         return 0
 
     def fill(self, sqe):
+        """Writes the entry of the submission queue."""
         raise NotImplementedError
 
     def blocking(self):
-        """Does it in a thread. The result, as the kernel would give it."""
+        """Does it in a thread. Returns what the kernel would: a number, negative for an error."""
         raise NotImplementedError
 
     def more(self, res):
-        """A result: whether the request goes on."""
+        """The kernel has returned a result. Whether the request has to be submitted once more, for the rest."""
         self.result = res
         return False
 
     def outcome(self):
+        """What ``await`` gives."""
         return self.result
 
     def drop(self):
-        """The result of a request that nobody waits for any more."""
+        """Gives up what the result owns, since nobody waits for it any more."""
         return 0
 
-    # The request.
+    # From the first step to the result.
 
     def step(self):
         cost: int64_t
@@ -111,7 +122,7 @@ class FileOp:
         return self.finish()
 
     def at_once(self, cost):
-        """Whether it is done in this turn."""
+        """Makes an attempt. Whether the request is done."""
         self.loop.immediate_left -= cost
         if not self.attempt():
             return False
@@ -129,14 +140,14 @@ class FileOp:
             raise
 
     def borrow_file(self):
-        """The descriptor is in use from now on."""
+        """Tells the file that its descriptor is in use from now on."""
         if self.lender is not None:
             self.borrowing = True
             self.lender.borrowed()
         return 0
 
     def return_file(self):
-        """It is not any more."""
+        """Tells the file that it is not any more."""
         lender, self.lender = self.lender, None
         if self.borrowing:
             self.borrowing = False
@@ -194,7 +205,7 @@ class FileOp:
         return 0
 
     def release(self):
-        # It never came to the kernel. In the child of a fork it did, but that is the parent's.
+        # It was never submitted, except in the child of a fork: there the request is the parent's, and goes on.
         if self.loop.ring.forks == uring_forks:
             self.ended_with(-ECANCELED)
 
@@ -235,7 +246,7 @@ class FileOp:
             self.future.set_result(None)
 
     def end(self, res):
-        """The loop is closed, and nobody goes on with it."""
+        """The loop is closed, and the request with it."""
         future, self.future = self.future, None
         abandoned = self.state == ABANDONED
         self.more(res)
@@ -253,7 +264,11 @@ class FileOp:
         return True
 
     def throw(self, kind, value=None, traceback=None):
-        """A steady one is over before its cancellation goes on: the caller's descriptor and memory are free then."""
+        """An exception, mostly a cancellation, arrives at the ``await``.
+
+        A steady request ends first, and the cancellation goes on then: nothing uses the caller's descriptor and memory
+        any more.
+        """
         kind = exception_of(kind, value)
         if not (self.steady and self.state == WAITING and isinstance(kind, asyncio.CancelledError)):
             self.leave()
@@ -281,7 +296,7 @@ class FileOp:
             if self.cancellable():
                 self._cancel()
         elif self.state == DONE and not self.finished:
-            # It was over before the task was told so.
+            # It had ended, but the task did not know yet.
             self.finished = True
             owner, self.owner = self.owner, None
             self.drop()
@@ -293,11 +308,24 @@ class FileOp:
         return 0
 
 
-class Transfer:
-    """Bytes from or into memory."""
+class Transfer(FileOp):
+    """Bytes from a file into memory. Writes, too, are kinds of this."""
+
+    def cost(self):
+        return CALL_COST + cython.cast(int64_t, self.size) if self.instant else 0
+
+    def attempt(self):
+        return self.read_now()
+
+    def blocking(self):
+        n: int64_t
+        place: int64_t = self.place()
+        with cython.nogil:
+            n = ioring_read_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
+        return n
 
     def place(self):
-        """Where the next piece is in the file."""
+        """The offset of the next piece, or -1 for the descriptor's own position."""
         return self.offset + self.done if self.offset >= 0 else -1
 
     def fill(self, sqe):
@@ -309,8 +337,8 @@ class Transfer:
 
     def more(self, res):
         if res < 0:
-            # With a position what was transferred before counts, and the error will come again. Without one nobody
-            # asks again, and less than was asked for would pass for the end of the file.
+            # What was transferred before counts for a file that keeps its position: the error comes again with the
+            # next call. Otherwise nobody asks again, and fewer bytes would look like the end of the file.
             self.result = res if self.done == 0 or self.owner is None else self.done
             return False
         self.done += res
@@ -318,7 +346,7 @@ class Transfer:
         return res > 0 and self.done < self.size and self.goes_on()
 
     def read_now(self):
-        """Reads what is cached. Whether that was all; the rest is left to a request."""
+        """Reads what is in the page cache. Whether that was all; a request reads the rest."""
         n: int64_t
         while True:
             n = ioring_read_now(self.fd, self.memory + self.done, self.size - self.done, self.place())
@@ -333,29 +361,16 @@ class Transfer:
                 return True
 
     def goes_on(self):
-        """Whether the rest is wanted."""
+        """Whether the rest is wanted after a result that was less than asked for."""
         return not self.partial and self.state != ABANDONED and self.cancellation is None
 
 
-class Read:
+class Read(Transfer):
     """Bytes of a file."""
-
-    def cost(self):
-        return CALL_COST + cython.cast(int64_t, self.size) if self.instant else 0
-
-    def attempt(self):
-        return self.read_now()
 
     def fill(self, sqe):
         sqe.opcode = URING_OP_READ
         return Transfer.fill(self, sqe)
-
-    def blocking(self):
-        n: int64_t
-        place: int64_t = self.place()
-        with cython.nogil:
-            n = ioring_read_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
-        return n
 
     def outcome(self):
         if self.done == self.size:
@@ -363,10 +378,11 @@ class Read:
         return self.data[: self.done]
 
 
-class IntoMemory:
-    """Memory of the program's, held until the end."""
+class IntoMemory(Transfer):
+    """From or into a buffer of the program's, which is held until the end."""
 
     def let_go(self):
+        """Releases the buffer."""
         if self.held:
             self.held = False
             PyBuffer_Release(cython.address(self.view))
@@ -388,28 +404,15 @@ class IntoMemory:
             PyBuffer_Release(cython.address(self.view))
 
 
-class ReadInto:
+class ReadInto(IntoMemory):
     """Bytes of a file, into a buffer."""
 
     def fill(self, sqe):
         sqe.opcode = URING_OP_READ
         return Transfer.fill(self, sqe)
 
-    def cost(self):
-        return CALL_COST + cython.cast(int64_t, self.size) if self.instant else 0
 
-    def attempt(self):
-        return self.read_now()
-
-    def blocking(self):
-        n: int64_t
-        place: int64_t = self.place()
-        with cython.nogil:
-            n = ioring_read_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
-        return n
-
-
-class Write:
+class Write(IntoMemory):
     """Bytes into a file."""
 
     def fill(self, sqe):
@@ -430,7 +433,7 @@ class Write:
         return n
 
 
-class Vectored:
+class Vectored(FileOp):
     """Several buffers at once: readv_at, writev_at."""
 
     def fill(self, sqe):
@@ -451,8 +454,16 @@ class Vectored:
         free(self.parts)
 
 
-class Call:
-    """Any other operation."""
+class Call(FileOp):
+    """Any other operation: its entry is filled in beforehand, and what does the same in a thread comes with it."""
+
+    def hold(self, name):
+        """Keeps a name as long as the kernel may read it. Its address."""
+        if self.first is None:
+            self.first = name
+        else:
+            self.second = name
+        return cython.cast(cython.size_t, PyBytes_AS_STRING(name))
 
     def fill(self, sqe):
         sqe.opcode = self.entry.opcode
@@ -553,7 +564,7 @@ def vectored(core, path, fd, offset, buffers, writing):
 
 
 def whole(value, name):
-    """An offset or a size as a C number, with the exceptions that os gives."""
+    """An offset or a size as a C integer. Raises what the functions of os raise."""
     if not isinstance(value, int):
         try:
             value = operator.index(value)
@@ -563,7 +574,7 @@ def whole(value, name):
 
 
 class Flat:
-    """Memory of the program's as plain bytes, whatever shape and format it has: memoryview.cast knows few of them."""
+    """A buffer of any shape and format as plain bytes. memoryview.cast() refuses many formats."""
 
     def __getbuffer__(self, buffer: cython.pointer(Py_buffer), flags: cython.int):
         PyBuffer_FillInfo(buffer, self, self.view.buf, self.view.len, self.view.readonly, flags)
@@ -590,7 +601,7 @@ def flat(buffer, writable):
 
 
 def take_writable(buffer, view):
-    """PyObject_GetBuffer of what is read into."""
+    """PyObject_GetBuffer for a buffer that is read into."""
     try:
         PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE)
     except BufferError as error:
@@ -602,7 +613,7 @@ def take_writable(buffer, view):
 
 def set_part(part, view, writing):
     buffer: Py_buffer
-    # The memoryview keeps the memory; only the address is wanted here.
+    # The memoryview keeps the memory alive; only the address is needed here.
     PyObject_GetBuffer(view, cython.address(buffer), PyBUF_SIMPLE if writing else PyBUF_WRITABLE)
     part.iov_base = buffer.buf
     part.iov_len = buffer.len
@@ -610,68 +621,22 @@ def set_part(part, view, writing):
     return 0
 
 
-def call(
-    core,
-    opcode,
-    fallback,
-    *,
-    path=None,
-    fd=-1,
-    addr=0,
-    length=0,
-    off=0,
-    flags=0,
-    descriptor=False,
-    punt=False,
-    steady=False,
-    threaded=False,
-    owner=None,
-    lender=None,
-):
-    """A request for any other operation.
+def new_call(core, opcode, fd, path, fallback):
+    """A request for an operation that moves no bytes; see _operations.py, where the rest of its entry is filled in.
 
-    ``addr`` and ``off`` are numbers, or bytes and writable buffers, which are held; ``fallback`` does the same in a
-    thread and returns a number or None. With ``punt`` a worker of the kernel does it from the start: what would wait.
-    With ``steady`` it runs to its end before a cancellation goes on; with ``threaded`` it is a thread's in any case.
-    The file whose descriptor it uses is its ``owner`` when it has the turn, else its ``lender``.
+    ``fallback`` does the same in a thread, and returns a number or None.
     """
     it: Call = Call.__new__(Call)
-    memset(cython.address(it.entry), 0, cython.sizeof(it.entry))
     it.loop = core
     it.path = path
     it.fallback = fallback
     it.entry.opcode = opcode
     it.entry.fd = fd
-    it.entry.len = length
-    it.entry.op_flags = flags
-    it.entry.flags = URING_SQE_ASYNC if punt else 0
-    it.steady = steady
-    it.threaded = threaded
-    it.owner = owner
-    it.lender = lender
-    it.first, it.entry.addr = _address(addr)
-    it.second, it.entry.off = _address(off)
-    if descriptor:
-        it.makes_descriptor = True
-        it.marks = MARK_DESCRIPTOR
     return it
 
 
-def _address(value):
-    """What to hold, and the number to write into the entry."""
-    buffer: Py_buffer
-    address: cython.size_t
-    if isinstance(value, int):
-        return None, cython.cast(uint64_t, cython.cast(int64_t, value))
-    held = memoryview(value)
-    PyObject_GetBuffer(held, cython.address(buffer), PyBUF_SIMPLE)
-    address = cython.cast(cython.size_t, buffer.buf)
-    PyBuffer_Release(cython.address(buffer))
-    return held, address
-
-
 def open_now(folder, path, flags, mode):
-    """A descriptor, or a negative number: -EAGAIN when the kernel would have to wait for the names, or the opening."""
+    """Opens a file without waiting. A descriptor or a negative error: -EAGAIN when that would have to wait."""
     found: statx_t
     name: bytes = path
     return open_known(folder, PyBytes_AS_STRING(name), flags, cython.address(found))

@@ -24,28 +24,29 @@ cdef class TextFile:
     cdef object _mode
     cdef bint _line_buffering
 
-    # How text is encoded, and lines end.
+    # The encoding, and the line endings.
     cdef object codec
     cdef str _encoding
     cdef str _errors
     cdef object newline
-    cdef bint stateless  # characters are encoded one by one
+    cdef bint stateless  # each character is encoded by itself
     cdef bint universal
     cdef bint translating
     cdef int ends
     cdef str written_end  # what a line feed becomes
     cdef object decoder
     cdef object encoder
-    cdef bint started  # what is written goes behind the beginning: no mark
+    cdef bint started  # what is written is not at the beginning of the file, so there is no byte order mark
 
-    # Decoded and not read yet, and the bytes that it was before, with the state of the decoder before them.
+    # The current piece: its characters, how many of them were read, and what it was decoded from, the decoder's state
+    # and the bytes.
     cdef str decoded
     cdef Py_ssize_t decoded_at
     cdef tuple origin
     cdef Py_ssize_t chunk
     cdef bint telling
 
-    # What was decoded by the call that is under way, so that it can be undone.
+    # What the call that is under way has decoded, and the piece before it, so that it can be undone.
     cdef list trail
     cdef tuple saved
 
@@ -72,5 +73,4 @@ cdef class TextFile:
 
 
 cdef Py_ssize_t find(str text, Py_UCS4 character, Py_ssize_t start, Py_ssize_t end) except -2
-cdef object pack(object place, object flags, object fed, object count, object end)
 cdef TextLine new_line(TextFile file, Py_ssize_t limit, bint iterating)

@@ -1,10 +1,10 @@
 """Text files: an encoding and line endings over a BufferedFile, with the results of io.TextIOWrapper.
 
-Bytes are decoded by pieces. What a piece began with, the decoder's state and the bytes, is kept in `origin`: so the
-position can be told although characters are not all of one size, as a number that holds all of it (a cookie).
+Bytes are decoded in pieces. `origin` keeps what the current piece was decoded from: the decoder's state and the bytes.
+Positions are computed from that, although characters are not all of one size; see _text_position.py.
 
-Order, turns and what is unwritten are the BufferedFile's. A read that is cancelled puts its pieces together again, as
-one, and the position is where it was.
+The order of operations and unwritten bytes are the BufferedFile's. A read that is cancelled joins the pieces that it
+took into one again, and the position is where it was.
 """
 
 import codecs
@@ -13,9 +13,11 @@ import io
 import cython
 from cython.cimports.cpython.unicode import PyUnicode_FindChar, PyUnicode_GET_LENGTH, PyUnicode_Substring
 
+from ioring.files._text_position import pack, place_behind, unpack
+
 CHUNK_MIN = cython.declare(cython.Py_ssize_t, 8192)
 CHUNK_MAX = cython.declare(cython.Py_ssize_t, 32768)
-"""Pieces grow to this when a file is read in sequence."""
+"""The sizes of pieces, in bytes: the first, and what they grow to when a file is read in sequence."""
 
 STATELESS = ("ascii", "utf-8", "iso8859-1")
 
@@ -32,7 +34,7 @@ def find(text, character, start, end):
     return place
 
 
-class TextLine:
+class TextLine(Quick):
     """``await file.readline(limit)``, and what ``async for`` awaits."""
 
     def at_once(self):
@@ -50,7 +52,7 @@ class TextLine:
         return 0
 
 
-class TextWrite:
+class TextWrite(Quick):
     """``await file.write(text)``."""
 
     def at_once(self):
@@ -74,10 +76,10 @@ class TextFile:
         self.chunk = CHUNK_MIN
         self.decoded = ""
         if self.file.can_seek and self.file.can_write and self.file._tell() != 0:
-            self.started = True  # no mark at the beginning
+            self.started = True  # no byte order mark
 
     def _configure(self, encoding, errors, newline):
-        # It knows what the names mean, and what is wrong with them.
+        # io.TextIOWrapper checks the names, and finds out the default encoding.
         model = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors, newline=newline)
         codec = codecs.lookup(model.encoding)
         self._encoding = model.encoding
@@ -93,7 +95,7 @@ class TextFile:
         self.encoder = None
         self.started = False
 
-    # What is asked of the file below.
+    # What the BufferedFile answers.
 
     @property
     def buffer(self):
@@ -107,7 +109,7 @@ class TextFile:
 
     @property
     def name(self):
-        """What it was opened by."""
+        """The path or the descriptor that it was opened with."""
         return self.below().name
 
     @property
@@ -122,7 +124,7 @@ class TextFile:
 
     @property
     def errors(self):
-        """What is done with what cannot be decoded or encoded."""
+        """How errors of decoding and encoding are handled: ``"strict"`` or the like."""
         return self._errors
 
     @property
@@ -132,7 +134,7 @@ class TextFile:
 
     @property
     def line_buffering(self):
-        """Whether each line is handed to the kernel when it is written."""
+        """Whether the buffer is flushed at the end of each line."""
         return bool(self._line_buffering)
 
     @property
@@ -141,6 +143,7 @@ class TextFile:
         return False
 
     def below(self):
+        """The BufferedFile, if it was not detached."""
         if self.file is None:
             raise ValueError("underlying buffer has been detached")
         return self.file
@@ -227,13 +230,14 @@ class TextFile:
     # Decoding.
 
     def forget(self):
-        """Nothing is decoded."""
+        """Drops what is decoded and not read yet."""
         self.decoded = ""
         self.decoded_at = 0
         self.origin = None
         return 0
 
     def left(self):
+        """How many characters are decoded and not read yet."""
         return PyUnicode_GET_LENGTH(self.decoded) - self.decoded_at
 
     def taken(self, size):
@@ -246,7 +250,7 @@ class TextFile:
         return PyUnicode_Substring(self.decoded, start, end)
 
     def decode(self, data):
-        """The next piece; nothing at the end. Whether there was more."""
+        """Decodes the next piece, which is empty at the end of the file. Whether there was anything."""
         text: str
         origin: tuple = None
         if self.telling:
@@ -279,13 +283,13 @@ class TextFile:
         return self.decode_ahead()
 
     def begin(self):
-        """What follows may be undone."""
+        """Begins an operation that may have to be undone."""
         self.trail = []
         self.saved = (self.decoded, self.decoded_at, self.origin)
         return 0
 
     def undo(self):
-        """Puts together what was taken since begin()."""
+        """Makes one piece of everything that was decoded since begin()."""
         text, place, origin = self.saved
         if self.trail:
             if origin is None:
@@ -301,6 +305,7 @@ class TextFile:
         return 0
 
     def end(self):
+        """Ends an operation that can be undone."""
         self.trail = None
         self.saved = None
         return 0
@@ -310,9 +315,7 @@ class TextFile:
         want: cython.Py_ssize_t = -1 if size is None else size
         self.check_readable()
         file = self.file
-        if file.busy:
-            await file._enter()
-        file.busy = True
+        await file.enter()
         try:
             if 0 <= want <= self.left() and not file.unwritten:
                 return self.taken(want)
@@ -324,7 +327,7 @@ class TextFile:
                 return first + text if first else text
             return await self._read(want)
         finally:
-            file.leave_turn()
+            file.leave()
 
     async def _read(self, size):
         want: cython.Py_ssize_t = size
@@ -345,7 +348,7 @@ class TextFile:
         return "".join(parts)
 
     def line_end(self):
-        """Behind the end of the next line, -1 if it is not decoded."""
+        """The place behind the end of the next line, -1 if that is not decoded yet."""
         place: cython.Py_ssize_t
         other: cython.Py_ssize_t
         size: cython.Py_ssize_t = PyUnicode_GET_LENGTH(self.decoded)
@@ -370,7 +373,7 @@ class TextFile:
             start = place + 1
 
     def line_at_once(self, limit):
-        """The next line, or None when it is not decoded and cannot be without waiting."""
+        """The next line, or None when it cannot be had without waiting."""
         if self.file is None or self.file.shut or self.decoder is None or self.file.busy or limit >= 0:
             return None
         if self.left() == 0:
@@ -380,7 +383,7 @@ class TextFile:
         return self.line_decoded()
 
     def line_decoded(self):
-        """The next line, or None when it is not decoded."""
+        """The next line, or None when its end is not decoded yet."""
         start: cython.Py_ssize_t
         end: cython.Py_ssize_t = self.line_end()
         if end < 0:
@@ -396,9 +399,7 @@ class TextFile:
         limit: cython.Py_ssize_t = size
         self.check_readable()
         file = self.file
-        if file.busy:
-            await file._enter()
-        file.busy = True
+        await file.enter()
         try:
             self.begin()
             try:
@@ -411,7 +412,7 @@ class TextFile:
             finally:
                 self.end()
         finally:
-            file.leave_turn()
+            file.leave()
 
     async def _line(self, size):
         end: cython.Py_ssize_t
@@ -425,7 +426,7 @@ class TextFile:
                 self.forget()
                 break
             if self.ends == CRLF_END and text.endswith("\r") and self.decoded[self.decoded_at] == "\n":
-                end = self.decoded_at + 1  # the two are in two pieces
+                end = self.decoded_at + 1  # the CR was at the end of the last piece
             else:
                 end = self.line_end()
             complete = end >= 0
@@ -450,9 +451,7 @@ class TextFile:
         lines = []
         self.check_readable()
         file = self.file
-        if file.busy:
-            await file._enter()
-        file.busy = True
+        await file.enter()
         try:
             self.begin()
             try:
@@ -473,7 +472,7 @@ class TextFile:
             finally:
                 self.end()
         finally:
-            file.leave_turn()
+            file.leave()
 
     # Encoding.
 
@@ -485,7 +484,7 @@ class TextFile:
         return self.encoder.encode(text)
 
     def accept(self, data):
-        """Puts encoded text behind what is unwritten."""
+        """Appends encoded text to what is unwritten."""
         self.forget()
         if self.decoder is not None:
             self.decoder.reset()
@@ -496,7 +495,7 @@ class TextFile:
         return 0
 
     def write_at_once(self, text):
-        """How many characters, or None when it is not that simple."""
+        """Writes into the buffer. How many characters, or None when that is not possible without waiting."""
         if type(text) is not str or not self.stateless or self._line_buffering:
             return None
         if self.file is None or self.file.shut or not self.file.can_write or self.file.busy:
@@ -519,9 +518,7 @@ class TextFile:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         file = self.file
-        if file.busy:
-            await file._enter()
-        file.busy = True
+        await file.enter()
         try:
             if file.unwritten and file.unwritten_size + len(text) > file.buffer_size:
                 await file._flush()
@@ -531,7 +528,7 @@ class TextFile:
                 await file._flush()
             return len(text)
         finally:
-            file.leave_turn()
+            file.leave()
 
     async def writelines(self, lines):
         """Writes them one after the other (``io.IOBase.writelines``)."""
@@ -570,14 +567,12 @@ class TextFile:
         if not self.telling:
             raise io.UnsupportedOperation("underlying stream is not seekable")
         file = self.file
-        if file.busy:
-            await file._enter()
-        file.busy = True
+        await file.enter()
         try:
             await file._flush()
             return self._tell()
         finally:
-            file.leave_turn()
+            file.leave()
 
     def _tell(self):
         place = self.file._tell()
@@ -589,53 +584,9 @@ class TextFile:
             return pack(place, flags, 0, 0, False)
         state = self.decoder.getstate()
         try:
-            return self._place_of(place, flags, data, self.decoded_at)
+            return place_behind(self.decoder, place, flags, data, self.decoded_at, PyUnicode_GET_LENGTH(self.decoded))
         finally:
             self.decoder.setstate(state)
-
-    def _place_of(self, place, flags, data, count):
-        """The position behind so many characters of bytes that begin at a place, with the decoder in a state.
-
-        It is the last place before them where the decoder holds nothing back, and what it has to be given from there.
-        """
-        decoder = self.decoder
-        # Somewhere near, at first: by the average size of a character.
-        near = len(data) * count // max(PyUnicode_GET_LENGTH(self.decoded), 1)
-        back = 1
-        skipped = 0
-        while near > 0:
-            decoder.setstate((b"", flags))
-            characters = len(decoder.decode(data[:near]))
-            if characters <= count:
-                held, now = decoder.getstate()
-                if not held:
-                    skipped, flags, count = near, now, count - characters
-                    break
-                near -= len(held)
-                back = 1
-            else:
-                near -= back
-                back *= 2
-        if skipped == 0:
-            decoder.setstate((b"", flags))
-        place += skipped
-        if count == 0:
-            return pack(place, flags, 0, 0, False)
-        # From there byte by byte.
-        fed = characters = 0
-        for at in range(skipped, len(data)):
-            fed += 1
-            characters += len(decoder.decode(data[at : at + 1]))
-            held, now = decoder.getstate()
-            if not held and characters <= count:
-                place, flags, count = place + fed, now, count - characters
-                fed = characters = 0
-            if characters >= count:
-                return pack(place, flags, fed, count, False)
-        characters += len(decoder.decode(b"", True))
-        if characters < count:
-            raise OSError("can't reconstruct logical file position")
-        return pack(place, flags, fed, count, True)
 
     async def seek(self, cookie, whence=0):
         """Goes to where ``tell`` gave ``cookie``, to the beginning or to the end (``io.TextIOBase.seek``).
@@ -653,9 +604,7 @@ class TextFile:
         if cookie < 0:
             raise ValueError(f"negative seek position {cookie!r}")
         file = self.file
-        if file.busy:
-            await file._enter()
-        file.busy = True
+        await file.enter()
         try:
             if whence == 2:
                 place = await file._seek(0, 2)
@@ -668,7 +617,7 @@ class TextFile:
             await self._seek(self._tell() if whence else cookie)
             return self._tell() if whence else cookie
         finally:
-            file.leave_turn()
+            file.leave()
 
     def _encode_from(self, beginning):
         self.encoder = None
@@ -703,17 +652,6 @@ class TextFile:
                 raise OSError("can't restore logical file position")
             self.decoded = text
             self.decoded_at = count
-
-
-def pack(place, flags, fed, count, end):
-    """A position as one number: the place in the file, the decoder's state there, the bytes to give it from there and
-    whether the file ends behind them, and how many of their characters come before."""
-    return place | flags << 64 | fed << 128 | count << 192 | end << 256
-
-
-def unpack(cookie):
-    mask = (1 << 64) - 1
-    return cookie & mask, cookie >> 64 & mask, cookie >> 128 & mask, cookie >> 192 & mask, bool(cookie >> 256)
 
 
 def new_line(file, limit, iterating):

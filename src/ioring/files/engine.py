@@ -1,8 +1,15 @@
-"""Who does the work of files for an event loop: the loop itself when it is ours, a ring on its side, or threads."""
+"""Who does the work of files for an event loop: the loop itself when it is ours, a ring on its side, or threads.
+
+Each of these is a LoopCore. Requests know it as their ``loop``, and files as their ``core``.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import os
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 from ioring.loop._core import LoopCore
 from ioring.ring._buffer_ring import BufferRing
@@ -11,33 +18,36 @@ from ioring.ring.errors import RingUnavailable
 from ioring.ring.ring import Ring
 
 ENTRIES = 256
-LOOK_S = 0.002
 
-_engines = weakref.WeakKeyDictionary()
+LOOK_S = 0.002
+"""How often a ring is looked at while the kernel keeps completions back that found its queue full."""
+
+_engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Side] = weakref.WeakKeyDictionary()
 
 
 class Side(LoopCore):
     """Works for a loop of another kind."""
 
-    def __init__(self, host):
-        self._host = weakref.ref(host)
+    def __init__(self, host: asyncio.AbstractEventLoop) -> None:
+        self._host: Callable[[], Any] = weakref.ref(host)
         self._scheduled_rest = False
         self._closed = False
         self._thread_id = None
 
-    def create_future(self):
-        return self._host().create_future()
+    def create_future(self) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._host().create_future()
+        return future
 
-    def _rest(self):
+    def _rest(self) -> None:
         if not self._scheduled_rest:
             self._scheduled_rest = True
             self._host().call_soon(self._rested)
 
-    def _rested(self):
+    def _rested(self) -> None:
         self._scheduled_rest = False
         self._replenish()
 
-    def close(self):
+    def close(self) -> None:
         self._closed = True
         self._forget()
 
@@ -45,61 +55,61 @@ class Side(LoopCore):
 class ThreadSide(Side):
     """Without a ring: each request is a call in the loop's executor."""
 
-    def _in_thread(self, call, done):
+    def _in_thread(self, call: Callable[[], int], done: Callable[[asyncio.Future[int]], object]) -> None:
         self._host().run_in_executor(None, call).add_done_callback(done)
 
 
 class RingSide(Side):
     """A ring of its own, whose completions an eventfd announces to the loop."""
 
-    def __init__(self, host):
+    def __init__(self, host: asyncio.AbstractEventLoop) -> None:
         super().__init__(host)
         self._submitting = False
         self._looking = False
-        ring = Ring(ENTRIES, flags=SetupFlags.SUBMIT_ALL | SetupFlags.CLAMP)
+        ring: Any = Ring(ENTRIES, flags=SetupFlags.SUBMIT_ALL | SetupFlags.CLAMP)
         ring._ensure_workers()
         self._open(ring, BufferRing(1, 64), 0, -1, False)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         ring.register_eventfd(self._bell)
-        # Every loop lets go of its readers when it is closed, and of nothing before: then nobody waits any more.
+        # A loop drops the arguments of its readers when it is closed, and not before. So this finds out about that.
         watched = Watched()
         weakref.finalize(watched, self.close)
         host.add_reader(self._bell, self._rung, watched)
 
-    def _submit_soon(self):
+    def _submit_soon(self) -> None:
         if not self._submitting:
             self._submitting = True
             self._host().call_soon(self._submit)
 
-    def _submit(self):
+    def _submit(self) -> None:
         self._submitting = False
         if not self._closed:
             self._settle()
-            # The bell does not ring for completions that find the queue full: the kernel keeps them until somebody
-            # asks, and whether there are any may be looked at a moment too early.
+            # The eventfd does not announce completions that find the queue full. The kernel keeps them until it is
+            # entered again, and there may be none yet when that is done here.
             if self._ring.in_flight > self._ring.cq_entries and not self._looking:
                 self._looking = True
                 self._host().call_later(LOOK_S, self._look)
             self._reap()
 
-    def _look(self):
-        """More was in flight than finds room in the queue: looks again and again until all is over."""
+    def _look(self) -> None:
+        """Looks at the ring again and again, as long as more is in flight than finds room in the queue."""
         self._looking = False
         if not self._closed:
-            self._settle()  # which enters the kernel, and so has it put there what it kept
+            self._settle()  # enters the kernel, which then puts into the queue what it has kept
             self._reap()
             if self._ring.in_flight:
                 self._looking = True
                 self._host().call_later(LOOK_S, self._look)
 
-    def _rung(self, watched):
+    def _rung(self, watched: Watched) -> None:
         try:
             os.eventfd_read(self._bell)
         except BlockingIOError:
             pass
         self._reap()
 
-    def close(self):
+    def close(self) -> None:
         if self._closed:
             return
         host = self._host()
@@ -113,13 +123,14 @@ class RingSide(Side):
 
 
 class Watched:
-    """Lives as long as the loop has the reader that it was given to."""
+    """An object that lives as long as the loop has the reader whose argument it is."""
 
 
-def engine_of(loop):
+def engine_of(loop: asyncio.AbstractEventLoop) -> LoopCore:
     """The LoopCore that works for a loop, which is the one that runs."""
-    if isinstance(loop, LoopCore):
-        return loop
+    own: object = loop
+    if isinstance(own, LoopCore):
+        return own
     engine = _engines.get(loop)
     if engine is None or engine._closed or (engine._ring is not None and not engine._owns_ring()):
         try:
@@ -131,7 +142,7 @@ def engine_of(loop):
     return engine
 
 
-def running():
+def running() -> LoopCore:
     """The LoopCore that works for the loop that runs.
 
     Raises:

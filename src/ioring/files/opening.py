@@ -1,4 +1,6 @@
-"""``ioring.open``: files without threads."""
+"""``ioring.open``: finds out what kind of file is asked for, gets its descriptor and makes the file."""
+
+from __future__ import annotations
 
 import asyncio
 import errno
@@ -7,67 +9,147 @@ import operator
 import os
 import stat
 import sys
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
+from ioring.files._base import File
 from ioring.files._buffered import BufferedFile
 from ioring.files._direct_io import DirectFile
+from ioring.files._operations import AT_FDCWD, encode_path, openat
 from ioring.files._raw import RawFile
-from ioring.files._requests import call, open_now
+from ioring.files._requests import open_now
 from ioring.files._text import TextFile
 from ioring.files.engine import engine_of
-from ioring.ring.constants import Op
 
-AT_FDCWD = -100
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorOrPath, OpenBinaryMode, OpenTextMode, StrOrBytesPath
+
+    from ioring.loop._core import LoopCore
+
+_T = TypeVar("_T")
+_File = TypeVar("_File", bound=File)
+_Opener = Callable[[str, int], int]
+
 O_CLOEXEC = os.O_CLOEXEC
 KEEP = object()
 
 
 class Kinds(NamedTuple):
-    """The classes of what is opened: without buffers, only written to, also or only read, and of text."""
+    """The classes that open files have: one without buffers, one that is only written, one that is read, and text."""
 
-    raw: type = RawFile
-    writer: type = BufferedFile
-    reader: type = BufferedFile
-    text: type = TextFile
+    raw: type[RawFile] = RawFile
+    writer: type[BufferedFile] = BufferedFile
+    reader: type[BufferedFile] = BufferedFile
+    text: type[TextFile] = TextFile
 
 
 KINDS = Kinds()
 DIRECT_KINDS = Kinds(raw=DirectFile)
 
 
-class Opening:
+class Mode(NamedTuple):
+    """What a mode like ``"r+b"`` means: the flags of open(2), and what may be done."""
+
+    flags: int
+    binary: bool
+    readable: bool
+    writable: bool
+    appending: bool
+
+
+_modes: dict[str, Mode] = {}
+"""The modes that were parsed so far: there are not many that are valid."""
+
+
+class OpenSpec(NamedTuple):
+    """How a file is to be opened: the parameters of ``open``, and the classes to choose from."""
+
+    mode: str
+    buffering: int = -1
+    encoding: str | None = None
+    errors: str | None = None
+    newline: str | None = None
+    closefd: bool = True
+    opener: _Opener | None = None
+    direct: bool = False
+    kinds: Kinds = KINDS
+
+    def checked(self) -> OpenSpec:
+        """The same with what follows from it.
+
+        Raises:
+            ValueError: the parameters contradict each other.
+        """
+        mode = parse_mode(self.mode)
+        buffering = operator.index(self.buffering)
+        if not -(2**31) <= buffering < 2**31:
+            raise OverflowError(f"buffering: {buffering} is too large for a size of buffers")
+        if mode.binary and self.encoding is not None:
+            raise ValueError("binary mode doesn't take an encoding argument")
+        if mode.binary and self.errors is not None:
+            raise ValueError("binary mode doesn't take an errors argument")
+        if mode.binary and self.newline is not None:
+            raise ValueError("binary mode doesn't take a newline argument")
+        if buffering == 0 and not mode.binary:
+            raise ValueError("can't have unbuffered text I/O")
+        if not self.direct:
+            return self._replace(buffering=buffering)
+        if not mode.binary or buffering > 0:
+            raise ValueError("direct I/O is binary and without buffers")
+        if mode.appending:
+            raise ValueError("direct I/O is at whole blocks, and cannot append")
+        return self._replace(buffering=0, kinds=DIRECT_KINDS)
+
+
+class FileSpec(NamedTuple):
+    """What a file object is told of its descriptor."""
+
+    mode: str  # what the attribute `mode` says
+    readable: bool
+    writable: bool
+    seekable: bool
+    appending: bool
+    closefd: bool
+    buffer_size: int  # 0: without
+
+
+class Opening(Generic[_T]):
     """What ``open`` returns: awaited, or entered with ``async with``, it gives the file."""
 
     __slots__ = ("_coro", "_obj")
 
-    def __init__(self, coro):
+    def __init__(self, coro: Coroutine[Any, Any, _T]) -> None:
         self._coro = coro
-        self._obj = None
+        self._obj: _T | None = None
 
-    def __await__(self):
+    def __await__(self) -> Generator[Any, Any, _T]:
         if self._obj is None:
             self._obj = yield from self._coro.__await__()
         return self._obj
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> _T:
         return await self
 
-    async def __aexit__(self, *exception):
-        opened, self._obj = self._obj, None
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        opened: Any = self._obj
+        self._obj = None
         await opened.close()
 
 
-def parse_mode(mode):
-    """The flags of open(2) and what may be done, of a mode like ``"r+b"``.
-
-    Returns flags, binary, readable, writable, appending.
+def parse_mode(mode: str) -> Mode:
+    """The meaning of a mode.
 
     Raises:
         ValueError: it is none.
     """
     if not isinstance(mode, str):
         raise TypeError(f"open() argument 'mode' must be str, not {type(mode).__name__}")
+    known = _modes.get(mode)
+    if known is not None:
+        return known
     letters = set(mode)
     if letters - set("axrwb+t") or len(mode) > len(letters):
         raise ValueError(f"invalid mode: {mode!r}")
@@ -84,107 +166,75 @@ def parse_mode(mode):
         "a": os.O_CREAT | os.O_APPEND,
         "x": os.O_CREAT | os.O_EXCL,
     }[(letters & set("axrw")).pop()]
-    return flags, "b" in letters, readable, writable, "a" in letters
+    _modes[mode] = Mode(flags, "b" in letters, readable, writable, "a" in letters)
+    return _modes[mode]
 
 
-def encode_path(path):
-    """A path as the kernel takes it.
-
-    Raises:
-        TypeError: it is none.
-        ValueError: it has a NUL in it.
-    """
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise ValueError("embedded null byte")
-    return encoded
-
-
-async def open_descriptor(engine, path, flags, mode=0o666, folder=AT_FDCWD):
-    """open(2): at once when the kernel knows the names by heart, else by a request.
+async def open_descriptor(
+    engine: LoopCore, path: StrOrBytesPath, flags: int, mode: int = 0o666, folder: int = AT_FDCWD
+) -> int:
+    """open(2): at once when the kernel has the names in its cache, else by a request.
 
     Raises:
         OSError: with ``path`` as its ``filename``.
     """
-    encoded = encode_path(path)
+    name = encode_path(path)
     if not flags & (os.O_CREAT | os.O_TRUNC):
-        fd = open_now(folder, encoded, flags, 0)
+        fd = open_now(folder, name, flags, 0)
         if fd >= 0:
             return fd
         if fd != -errno.EAGAIN and fd != -errno.EINVAL and fd != -errno.ENOSYS:
             raise OSError(-fd, os.strerror(-fd), path)
-    blocking = partial(os.open, path, flags | O_CLOEXEC, mode, dir_fd=None if folder == AT_FDCWD else folder)
-    return await call(
-        engine,
-        Op.OPENAT,
-        blocking,
-        path=path,
-        fd=folder,
-        addr=encoded + b"\0",
-        length=mode,
-        flags=flags | O_CLOEXEC,
-        descriptor=True,
-        punt=True,  # in the loop's thread the kernel would not wait for a FIFO's other end, and refuse to write to it
-    )
+    return await openat(engine, folder, name, flags, mode, path, punt=True)
 
 
-async def _open(file, mode, buffering, encoding, errors, newline, closefd, opener, direct=False, kinds=KINDS):
-    flags, binary, _, _, appending = parse_mode(mode)
-    buffering = operator.index(buffering)
-    if not -(2**31) <= buffering < 2**31:
-        raise OverflowError(f"buffering: {buffering} is too large for a size of buffers")
-    if binary and encoding is not None:
-        raise ValueError("binary mode doesn't take an encoding argument")
-    if binary and errors is not None:
-        raise ValueError("binary mode doesn't take an errors argument")
-    if binary and newline is not None:
-        raise ValueError("binary mode doesn't take a newline argument")
-    if buffering == 0 and not binary:
-        raise ValueError("can't have unbuffered text I/O")
-    if direct:
-        if not binary or buffering > 0:
-            raise ValueError("direct I/O is binary and without buffers")
-        if appending:
-            raise ValueError("direct I/O is at whole blocks, and cannot append")
+async def open_file(file: FileDescriptorOrPath, spec: OpenSpec) -> Any:
+    """What ``open`` awaits."""
+    spec = spec.checked()
+    flags = parse_mode(spec.mode).flags
+    if spec.direct:
         flags |= os.O_DIRECT
-        kinds = DIRECT_KINDS
-        buffering = 0
     host = asyncio.get_running_loop()
     if isinstance(file, int):
         if file < 0:
             raise ValueError("negative file descriptor")
-        if direct:
+        if spec.direct:
             raise ValueError("direct I/O is asked for when a path is opened")
         status_of(file, file)  # if that fails it stays open, as with the built-in
         fd = file
     else:
         file = os.fspath(file)
-        if not closefd:
+        if not spec.closefd:
             raise ValueError("Cannot use closefd=False with file name")
-        sys.audit("open", file, mode, flags)
-        if opener is not None:
-            fd = await host.run_in_executor(None, opener, file, flags | O_CLOEXEC)
-            if not isinstance(fd, int):
-                raise TypeError("expected integer from opener")
-            if fd < 0:
-                raise ValueError(f"opener returned {fd}")
-            os.set_inheritable(fd, False)
+        sys.audit("open", file, spec.mode, flags)
+        if spec.opener is not None:
+            fd = await _open_by_opener(host, file, flags, spec.opener)
         else:
             try:
                 fd = await open_descriptor(engine_of(host), file, flags)
             except OSError as error:
-                if direct and error.errno == errno.EINVAL:
+                if spec.direct and error.errno == errno.EINVAL:
                     error.strerror = "the file system has no direct I/O"
                 raise
     try:
-        return make_file(host, fd, file, mode, buffering, encoding, errors, newline, closefd, kinds)
+        return make_file(host, fd, file, spec)
     except BaseException:
-        if closefd:
+        if spec.closefd:
             os.close(fd)
         raise
 
 
-def status_of(fd, name):
+async def _open_by_opener(host: asyncio.AbstractEventLoop, file: Any, flags: int, opener: _Opener) -> int:
+    fd = await host.run_in_executor(None, opener, file, flags | O_CLOEXEC)
+    if not isinstance(fd, int):
+        raise TypeError("expected integer from opener")
+    if fd < 0:
+        raise ValueError(f"opener returned {fd}")
+    os.set_inheritable(fd, False)
+    return fd
+
+
+def status_of(fd: int, name: FileDescriptorOrPath) -> os.stat_result:
     """What the descriptor is.
 
     Raises:
@@ -196,12 +246,12 @@ def status_of(fd, name):
     return status
 
 
-def make_file(host, fd, name, mode, buffering, encoding, errors, newline, closefd, kinds=KINDS):
-    """A file object for a descriptor."""
-    _, binary, readable, writable, appending = parse_mode(mode)
+def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPath, spec: OpenSpec) -> Any:
+    """A file object for a descriptor. The descriptor stays the caller's when that fails."""
+    mode, kinds, buffering = parse_mode(spec.mode), spec.kinds, spec.buffering
     status = status_of(fd, name)
-    seekable = has_positions(fd, os.SEEK_END if appending else os.SEEK_CUR)
-    if readable and writable and not seekable and buffering != 0:
+    seekable = has_positions(fd, os.SEEK_END if mode.appending else os.SEEK_CUR)
+    if mode.readable and mode.writable and not seekable and buffering != 0:
         raise io.UnsupportedOperation("File or stream is not seekable.")
     size = buffering
     line_buffering = False
@@ -210,25 +260,25 @@ def make_file(host, fd, name, mode, buffering, encoding, errors, newline, closef
         line_buffering = True
     if size < 0:
         size = max(status.st_blksize, io.DEFAULT_BUFFER_SIZE)
-    kind = kinds.raw if buffering == 0 else kinds.reader if readable else kinds.writer
-    told = binary_mode(mode)
-    opened = new_file(kind, host, fd, name, told, readable, writable, seekable, appending, closefd, size)
-    if binary:
+    kind: type[File] = kinds.raw if buffering == 0 else kinds.reader if mode.readable else kinds.writer
+    told = FileSpec(binary_mode(spec.mode), mode.readable, mode.writable, seekable, mode.appending, spec.closefd, size)
+    opened: Any = new_file(kind, host, fd, name, told)
+    if mode.binary:
         return opened
     try:
-        return kinds.text(opened, encoding, errors, newline, line_buffering, mode=mode)
+        return kinds.text(opened, spec.encoding, spec.errors, spec.newline, line_buffering, mode=spec.mode)
     except BaseException:
         opened._disown()
         raise
 
 
-def binary_mode(mode):
+def binary_mode(mode: str) -> str:
     """What a binary file says that its mode is, as ``io.FileIO``: ``"rb+"`` for ``"r+b"`` and for ``"w+b"``."""
     kind = "x" if "x" in mode else "a" if "a" in mode else "r" if "r" in mode or "+" in mode else "w"
     return kind + "b" + ("+" if "+" in mode else "")
 
 
-def has_positions(fd, whence=os.SEEK_CUR):
+def has_positions(fd: int, whence: int = os.SEEK_CUR) -> bool:
     """Whether a descriptor can be sought; it goes to its end, or stays."""
     try:
         os.lseek(fd, 0, whence)
@@ -237,24 +287,90 @@ def has_positions(fd, whence=os.SEEK_CUR):
     return True
 
 
-def new_file(kind, host, fd, name, mode, readable, writable, seekable, appending, closefd, size):
+def new_file(kind: type[_File], host: asyncio.AbstractEventLoop | None, fd: int, name: Any, spec: FileSpec) -> _File:
+    """A file of some kind for a descriptor: for the loop ``host``, or for any when that is None."""
     opened = kind.__new__(kind)
-    opened._open(engine_of, host, fd, name, mode, readable, writable, seekable, appending, closefd, size)
+    opened._open(engine_of, host, fd, name, spec)
     return opened
 
 
+@overload
 def open(
-    file,
-    mode="r",
-    buffering=-1,
-    encoding=None,
-    errors=None,
-    newline=None,
-    closefd=True,
-    opener=None,
+    file: StrOrBytesPath,
+    mode: OpenBinaryMode,
+    buffering: int = -1,
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+    closefd: bool = True,
+    opener: _Opener | None = None,
     *,
-    direct=False,
-):
+    direct: Literal[True],
+) -> Opening[DirectFile]: ...
+@overload
+def open(
+    file: FileDescriptorOrPath,
+    mode: OpenTextMode = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: _Opener | None = None,
+    *,
+    direct: Literal[False] = False,
+) -> Opening[TextFile]: ...
+@overload
+def open(  # type: ignore[overload-overlap]
+    file: FileDescriptorOrPath,
+    mode: OpenBinaryMode,
+    buffering: Literal[0],
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+    closefd: bool = True,
+    opener: _Opener | None = None,
+    *,
+    direct: Literal[False] = False,
+) -> Opening[RawFile]: ...
+@overload
+def open(
+    file: FileDescriptorOrPath,
+    mode: OpenBinaryMode,
+    buffering: int = -1,
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+    closefd: bool = True,
+    opener: _Opener | None = None,
+    *,
+    direct: Literal[False] = False,
+) -> Opening[BufferedFile]: ...
+@overload
+def open(
+    file: FileDescriptorOrPath,
+    mode: str,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: _Opener | None = None,
+    *,
+    direct: bool = False,
+) -> Opening[Any]: ...
+def open(
+    file: FileDescriptorOrPath,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: _Opener | None = None,
+    *,
+    direct: bool = False,
+) -> Opening[Any]:
     """Opens a file (``open``, ``aiofiles.open``): ``await`` it, or use it with ``async with``.
 
     The parameters are those of the built-in ``open``. An ``opener`` is called in the loop's executor. With ``direct``
@@ -263,17 +379,24 @@ def open(
     """
     if isinstance(mode, str) and "b" not in mode:
         encoding = io.text_encoding(encoding)
-    return Opening(_open(file, mode, buffering, encoding, errors, newline, closefd, opener, direct))
+    return Opening(open_file(file, OpenSpec(mode, buffering, encoding, errors, newline, closefd, opener, direct)))
 
 
-def wrap(file, *, newline=KEEP, kinds=KINDS):
+@overload
+def wrap(file: io.FileIO, *, kinds: Kinds = ...) -> RawFile: ...
+@overload
+def wrap(file: io.BufferedReader | io.BufferedWriter | io.BufferedRandom, *, kinds: Kinds = ...) -> BufferedFile: ...
+@overload
+def wrap(file: io.TextIOWrapper, *, newline: str | None, kinds: Kinds = ...) -> TextFile: ...
+def wrap(file: Any, *, newline: Any = KEEP, kinds: Kinds = KINDS) -> Any:
     """An asynchronous file with the descriptor and the position of a blocking one, which is open.
 
     Closing it closes the blocking one too, which must not be used meanwhile.
 
     Parameters:
         file: an ``io.FileIO``, with or without buffers, or a text file over it.
-        newline: for a text file, what it was opened with: it does not tell.
+        newline: for a text file, what it was opened with: the file itself does not tell.
+        kinds: the classes to choose from.
 
     Raises:
         TypeError: it is none of these.
@@ -286,7 +409,7 @@ def wrap(file, *, newline=KEEP, kinds=KINDS):
     if binary is not file and newline is KEEP:
         raise TypeError("say newline=, as the text file was opened with: it does not tell")
     file.flush()
-    seekable = raw.seekable()
+    readable, writable, seekable = raw.readable(), raw.writable(), raw.seekable()
     if seekable:
         place = file.tell()
         if place >> 64:
@@ -294,14 +417,12 @@ def wrap(file, *, newline=KEEP, kinds=KINDS):
                 "the position of the text file is within something that is decoded as a whole"
             )
         raw.seek(place)
-    elif raw is not binary and raw.readable():
+    elif raw is not binary and readable:
         raise io.UnsupportedOperation("what was read ahead of a pipe or terminal cannot be taken over")
-    kind = kinds.raw if raw is binary else kinds.reader if raw.readable() else kinds.writer
+    kind: type[File] = kinds.raw if raw is binary else kinds.reader if readable else kinds.writer
     size = 0 if raw is binary else io.DEFAULT_BUFFER_SIZE
-    readable, writable, appending = raw.readable(), raw.writable(), "a" in raw.mode
-    opened = new_file(
-        kind, None, raw.fileno(), raw.name, raw.mode, readable, writable, seekable, appending, False, size
-    )
+    spec = FileSpec(raw.mode, readable, writable, seekable, "a" in raw.mode, False, size)
+    opened: Any = new_file(kind, None, raw.fileno(), raw.name, spec)
     opened._belongs_to(file)
     if binary is file:
         return opened

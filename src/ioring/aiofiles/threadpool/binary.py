@@ -1,5 +1,9 @@
 """Binary files by aiofiles' names."""
 
+from __future__ import annotations
+
+from typing import Self
+
 from ioring.aiofiles.base import AsyncBase, in_executor
 from ioring.files._buffered import BufferedFile
 from ioring.files._raw import RawFile
@@ -27,7 +31,7 @@ class AsyncBufferedIOBase(BufferedFile):
     """A binary file that is only written to (``ioring.open``)."""
 
     @property
-    def _file(self):
+    def _file(self) -> Self:
         return self
 
 
@@ -39,7 +43,7 @@ class AsyncFileIO(RawFile):
     """A binary file without buffers (``ioring.open``)."""
 
     @property
-    def _file(self):
+    def _file(self) -> Self:
         return self
 
 

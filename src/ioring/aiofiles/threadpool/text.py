@@ -1,5 +1,9 @@
 """Text files by aiofiles' names."""
 
+from __future__ import annotations
+
+from typing import Self
+
 from ioring.aiofiles.base import AsyncBase, in_executor
 from ioring.files._text import TextFile
 from ioring.files.standard_streams import Standard
@@ -9,7 +13,7 @@ class AsyncTextIOWrapper(TextFile):
     """A text file (``ioring.open``)."""
 
     @property
-    def _file(self):
+    def _file(self) -> Self:
         return self
 
 

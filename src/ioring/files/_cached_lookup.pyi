@@ -1,0 +1,5 @@
+LOCAL: frozenset[bytes]
+MEMORY: frozenset[bytes]
+MOUNTS_MAX: int
+
+def open_beneath(folder: int, path: bytes, flags: int, cached: bool) -> int: ...

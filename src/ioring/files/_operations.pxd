@@ -1,0 +1,1 @@
+from ioring.files._requests cimport *

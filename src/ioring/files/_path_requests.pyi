@@ -1,0 +1,19 @@
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from _typeshed import StrOrBytesPath
+
+from ioring.files._requests import Request
+from ioring.loop._core import LoopCore
+
+_T = TypeVar("_T")
+
+def stat(
+    core: LoopCore, path: StrOrBytesPath | int, folder: int, name: bytes | None, follow: bool
+) -> Request[os.stat_result]: ...
+def mode_of(core: LoopCore, folder: int, name: bytes | None, follow: bool) -> Request[int]: ...
+def read_small(core: LoopCore, path: StrOrBytesPath, folder: int, name: bytes) -> Request[bytes | int]: ...
+def empty_bytes(size: int) -> bytes: ...
+def read_part(core: LoopCore, path: Any, fd: int, offset: int, data: bytes, start: int, size: int) -> Request[int]: ...
+def work(core: LoopCore, function: Callable[[], _T], steady: bool) -> Request[_T]: ...

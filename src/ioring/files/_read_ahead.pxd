@@ -1,0 +1,40 @@
+from libc.stdint cimport int64_t
+from ioring.files._requests cimport *
+from ioring.files._turns cimport Turns
+
+cdef enum:
+    CHUNK_MAX = 1048576  # read() goes by steps of this
+
+    # How much is read ahead; it grows when a file is read in sequence.
+    WINDOW_MIN = 8192
+    WINDOW_MAX = 262144
+
+
+cdef class ReadAhead(Turns):
+    cdef readonly object name
+    cdef int fd
+    cdef bint can_seek
+    cdef bint instant
+
+    # Where the next bytes are read or written, if we keep count; else the descriptor's own position is used.
+    cdef bint tracked
+    cdef int64_t position
+
+    # Received and not read yet; written and not handed over yet.
+    cdef bytes ahead
+    cdef Py_ssize_t ahead_at
+    cdef list unwritten
+    cdef Py_ssize_t unwritten_size
+    cdef Py_ssize_t buffer_size
+    cdef Py_ssize_t window  # how much is read ahead next
+
+    cdef int wrote(self, Py_ssize_t count) except -1
+    cdef int keep(self, bytes data) except -1
+    cdef bytes taken(self, Py_ssize_t size)
+    cdef Py_ssize_t available(self) noexcept
+    cdef int put_back(self, list parts) except -1
+    cdef int forget_ahead(self) except -1
+    cdef int64_t place(self) noexcept
+    cdef FileOp fetch(self, Py_ssize_t size, bint partial)
+    cdef FileOp push(self, object data)
+    cdef int advanced(self, Py_ssize_t count) except -1

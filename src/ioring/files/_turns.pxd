@@ -1,0 +1,38 @@
+cimport cython
+from libc.stdint cimport int64_t
+from ioring.files._requests cimport FileOp, Owner
+from ioring.loop._awaitable cimport Awaitable
+from ioring.loop._core cimport LoopCore
+
+
+@cython.final
+cdef class Free(Awaitable):
+    pass
+
+
+cdef class Turns(Owner):
+    cdef LoopCore core
+    cdef object host  # the loop that core works for
+    cdef object find_engine
+
+    cdef bint shut  # closed
+    cdef bint closing  # what is under way goes on, and nothing new begins
+    cdef bint deserted  # closing, and nobody waits for that
+    cdef bint detached
+
+    # Whether an operation with the position is under way, those that wait for their turn, and a request that nobody
+    # waits for any more but that has to end first.
+    cdef bint busy
+    cdef object waiting
+    cdef FileOp straggler
+
+    # How many requests that need no turn use the descriptor, and a future of the one who waits for their end.
+    cdef Py_ssize_t lent
+    cdef object idle
+
+    cdef int check_open(self) except -1
+    cdef int settle_core(self) except -1
+    cdef object enter(self)
+    cdef object enter_to_close(self)
+    cdef int leave(self) except -1
+    cdef int go_on_closing(self) except -1

@@ -1,0 +1,145 @@
+"""Who uses a file's descriptor when.
+
+Operations with the position run one after the other, in the order in which they were begun: each takes the file's turn
+and gives it up again. A request that is cancelled holds its turn until the kernel is done with it.
+
+Requests at an offset need no turn. The descriptor is lent to them, and is not closed before they have returned it.
+"""
+
+import asyncio
+import collections
+
+import cython
+
+get_running_loop = cython.declare(object, asyncio.get_running_loop)
+
+
+class Free(Awaitable):
+    """What is awaited when nobody has the turn: it is over at once, and costs no coroutine."""
+
+    def step(self):
+        self.finished = True
+
+
+free = cython.declare(Free, Free.__new__(Free))
+
+
+class Turns(Owner):
+    """The order of a file's operations, and the loop that they belong to."""
+
+    # What every operation asks first.
+
+    def check_open(self):
+        if self.detached:
+            raise ValueError("raw stream has been detached")
+        if self.shut or self.closing:
+            raise ValueError("I/O operation on closed file.")
+        return self.settle_core()
+
+    def settle_core(self):
+        """Finds the LoopCore for the running loop, if that is another loop than last time."""
+        host = get_running_loop()
+        if host is not self.host or self.core._closed:
+            core = self.find_engine(host)
+            if self.host is not None and (self.core._closed or self.host.is_closed()):
+                self.lent = 0  # the requests of a closed loop are over
+            self.core = core
+            self.host = host
+        return 0
+
+    # One after the other:
+    #
+    #     await self.enter()
+    #     try:
+    #         ...
+    #     finally:
+    #         self.leave()
+
+    def enter(self):
+        """To be awaited: this operation's turn has come.
+
+        Raises:
+            ValueError: the file was closed meanwhile.
+        """
+        if self.busy:
+            return self._wait_while_open()
+        self.busy = True
+        return free
+
+    def enter_to_close(self):
+        """The same, whatever becomes of the file meanwhile."""
+        if self.busy:
+            return self._wait()
+        self.busy = True
+        return free
+
+    async def _wait_while_open(self):
+        await self._wait()
+        if self.shut:
+            self.leave()
+            raise ValueError("I/O operation on closed file.")
+
+    async def _wait(self):
+        """Waits for the turn, which is handed over with ``busy`` set."""
+        if self.waiting is None:
+            self.waiting = collections.deque()
+        future = self.host.create_future()
+        self.waiting.append(future)
+        try:
+            await future
+        except BaseException:
+            if future.done() and not future.cancelled():
+                self.leave()  # it had come already
+            raise
+
+    def leave(self):
+        """The turn is over; the next one's has come."""
+        if self.straggler is not None:
+            return 0
+        while self.waiting:
+            future = self.waiting.popleft()
+            if not future.done():
+                # The turn is handed over and never free in between: an operation that begins now has to wait.
+                future.set_result(None)
+                return 0
+        self.busy = False
+        if self.deserted:
+            self.go_on_closing()
+        return 0
+
+    def go_on_closing(self):
+        """A close() was cancelled, and nobody uses the descriptor now."""
+        return 0
+
+    def abandoned(self, op):
+        self.straggler = op
+        return 0
+
+    def caught_up(self, op, res):
+        if self.straggler is op:
+            self.straggler = None
+            self.leave()
+        return 0
+
+    # Requests that need no turn.
+
+    def admit(self):
+        if self.shut or self.closing:
+            raise ValueError("I/O operation on closed file.")
+        return 0
+
+    def borrowed(self):
+        self.lent += 1
+        return 0
+
+    def returned(self, core):
+        if self.lent == 0 or (core is not self.core and core._closed):
+            return 0
+        self.lent -= 1
+        if self.lent == 0:
+            idle, self.idle = self.idle, None
+            if idle is not None and not idle.done() and not idle.get_loop().is_closed():
+                idle.set_result(None)
+            elif self.deserted and not self.busy:
+                self.go_on_closing()
+        return 0
