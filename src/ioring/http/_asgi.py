@@ -18,7 +18,7 @@ CoroutineType = cython.declare(object, types.CoroutineType)
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}}
 CHAIN_MAX = cython.declare(cython.int, 16)
-"""So many exceptions are looked at that led to one another."""
+"""How far a chain of exceptions (their causes and contexts) is followed."""
 
 
 class Drained(Awaitable):

@@ -1,30 +1,30 @@
 """Responses that are ready: those of files that were asked for before.
 
-Who asks for a file that somebody asked for a moment ago is answered with one look into a dictionary and one write.
-Whether the file is still the same is found out by who fills the dictionary, when the time of the answer is over.
+A file that was requested a moment ago is answered with one look into a dictionary and one write. Whether it is still
+the same is found out by the owner of the dictionary, when the answer is no longer valid.
 """
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 WHOLE_MAX = cython.declare(cython.Py_ssize_t, 16384)
-"""Up to so many bytes a body is kept behind its head, to be sent with it in one piece."""
+"""Content of up to this many bytes is kept behind its head, to be sent with it in one write."""
 
 CHOICES_MAX = cython.declare(cython.Py_ssize_t, 32)
-"""So many values of accept-encoding are remembered for a file; then all are forgotten. Anybody can think of more."""
+"""Values of accept-encoding that are remembered for a file; beyond, all are forgotten. Clients can send any value."""
 
 CHOICE_MAX = cython.declare(cython.Py_ssize_t, 256)
-"""Values that are longer are not remembered: no browser sends them."""
+"""Longer values of accept-encoding are not remembered: no browser sends them."""
 
 CHOICE_OVERHEAD = cython.declare(cython.Py_ssize_t, 192)
-"""What such a value takes beside its bytes."""
+"""Memory that a value of accept-encoding takes beside its bytes."""
 
 OVERHEAD = cython.declare(cython.Py_ssize_t, 3072)
-"""What an answer takes beside its body."""
+"""Memory that an answer takes beside its content."""
 
 
 class Answer:
-    """What is sent for a path. ``size`` is how many bytes it takes, those of its path and its choices included."""
+    """The response for a path. ``size`` is the memory that it takes, with its path and its choices."""
 
     def __init__(self, found, head, body, valid_until, size, choices=None):
         self.found = found
@@ -95,7 +95,7 @@ class Answers:
         self.otherwise(exchange, path)
 
     def chosen(self, exchange, answer):
-        """The one for the request's headers, if it is ready."""
+        """The Answer for the headers of the request, if there is one."""
         accepted = None
         name: bytes
         kind: cython.int
@@ -126,7 +126,7 @@ class Answers:
         self.count(answer, PyBytes_GET_SIZE(path))
 
     def remember(self, answer: Answer, accepted, chosen):
-        """What an answer comes to for a value of accept-encoding, or without one (None)."""
+        """Remembers which Answer is for a value of accept-encoding, or for requests without one (None)."""
         value: bytes = accepted
         size: cython.Py_ssize_t = 0 if value is None else PyBytes_GET_SIZE(value)
         # Without a path it has been forgotten, and nobody would find it.
@@ -144,7 +144,7 @@ class Answers:
         self.count(answer, size)
 
     def count(self, answer, more):
-        """An answer takes so many more bytes, and is one of those that are held now."""
+        """An answer takes ``more`` bytes more; forgets others if all take too much."""
         answer.size += more
         self.held += answer.size
         spared: cython.Py_ssize_t = 0

@@ -1,4 +1,4 @@
-"""Names and values as WSGI has them: what an application is given of a request, and what it says of its response."""
+"""The environ of a WSGI application, and the status and header names of its response, converted and checked."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -6,10 +6,10 @@ from urllib.parse import unquote_to_bytes
 import cython
 
 NAMES_MAX = 1024
-"""So many names of headers, and so many statuses, are remembered with what they are on the other side."""
+"""Header names, and statuses, that are remembered with what they are converted to, at most."""
 
 NAME_MAX = cython.declare(cython.Py_ssize_t, 64)
-"""Up to so many bytes or characters each has. What clients send may have any name."""
+"""Longer names and statuses are not remembered: clients can send any."""
 
 CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -32,9 +32,9 @@ HOP_BY_HOP = frozenset(
 
 
 def environ(exchange: Exchange, channel: Channel, base: dict, body):
-    """What a WSGI application is given of a request.
+    """The environ of a request.
 
-    base is what is the same for all of them, body the file that reads the request's body.
+    ``base`` has what is the same for all requests; ``body`` is the file that reads the content of this one.
     """
     target: bytes = exchange.target
     path: bytes = target
@@ -91,7 +91,7 @@ def environ(exchange: Exchange, channel: Channel, base: dict, body):
 
 
 def status_of(status):
-    """The number of a status, and the line of it when its reason is not the usual one."""
+    """The number of a status, and its status line, or None when its reason phrase is the usual one."""
     known = STATUSES.get(status)
     if known is not None:
         return known
@@ -114,7 +114,7 @@ def status_of(status):
 
 
 def key_of(name):
-    """What a header is in an environ; nothing for those that may not be there.
+    """The key of a header in an environ; empty for headers that must not be there.
 
     A name with an underscore would be the same as one with a hyphen, which a proxy may vouch for; and HTTP_PROXY is
     what programs read from their environment.

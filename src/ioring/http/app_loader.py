@@ -1,4 +1,4 @@
-"""From what somebody names to what can be called: APP as module:name, a folder, or an object."""
+"""Finds what is to be served: APP as module:name, a folder, or an object."""
 
 import functools
 import importlib

@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Callable
 
 NAMES_MAX = 10000
-"""So many names are shown."""
+"""Names that are shown, at most."""
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -8,14 +8,14 @@ from ioring.http.errors import ConfigurationError
 
 SCHEMES = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", "ws"), b"wss": ("https", "wss")}
 KNOWN_MAX = 1024
-"""So many answers are remembered: a server has few proxies, and X-Forwarded-For may hold anything."""
+"""Addresses of which it is remembered whether they are trusted; X-Forwarded-For may hold any."""
 
 ZONE = re.compile(r"[A-Za-z0-9._-]{1,15}")
 """What a zone (fe80::1%eth0) may be: ``ipaddress`` takes anything, however long. Linux has names up to 15 bytes."""
 
 
 class Proxies:
-    """Those whose word counts.
+    """The proxies that are trusted.
 
     Parameters:
         allowed: addresses and networks with commas between them, ``unix`` for clients on a Unix socket; ``*``: all.
@@ -69,7 +69,7 @@ class Proxies:
     def client_of(self, headers: list[tuple[bytes, bytes]], client: Address) -> Address:
         """Who began: the rightmost address in X-Forwarded-For that is not a proxy of ours; (host, port).
 
-        Those left of it came from somebody who may say what he likes. The port is 0 where it is not told.
+        The addresses left of it were sent by a client, which can invent them. The port is 0 if it is unknown.
         """
         values = [value for name, value in headers if name == b"x-forwarded-for"]
         if not values:

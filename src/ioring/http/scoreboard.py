@@ -1,8 +1,8 @@
-"""What all workers together did: a table in memory that they share, a row for each.
+"""The figures of all workers: a table in shared memory, with a row for each process.
 
-A worker writes its own row, about twice a second and when somebody asks it; everybody reads all. Each number is one
-aligned word, which processors write in one piece. When a worker is gone the supervisor adds what its row counted to
-the row of its number, so that what is counted never becomes less.
+A worker writes its own row, about twice a second and when it is asked for figures; every process can read all rows.
+Each number is one aligned word, which processors write at once. When a process has ended, the supervisor adds its
+counters to the row of its worker's number, so that counters never decrease.
 """
 
 import mmap
@@ -103,7 +103,7 @@ class Statistics:
             return
         words, place = self._words, self._place(row)
         past = self._place(words[place + AT["number"]])
-        words[0] += 1  # odd: whoever reads now tries again
+        words[0] += 1  # odd: readers try again
         for offset in range(len(COUNTERS)):
             words[past + offset] += words[place + offset]
         for offset in range(len(FIELDS)):

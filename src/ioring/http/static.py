@@ -219,7 +219,7 @@ class Files:
         return answer
 
     def _keep(self, loop: asyncio.AbstractEventLoop, key: bytes, count: int) -> None:
-        """The answer has so many open files."""
+        """The answer has ``count`` open files."""
         if count:
             self._kept = kept_of(loop)
         if self._kept is not None:

@@ -394,7 +394,7 @@ class Supervisor:
         self.stops += 1
         if self.stops == 1:
             self._stop_watcher()
-            # So that whoever connects now is refused, and does not wait for nobody.
+            # So that new connections are refused, instead of waiting for workers that will not come.
             close_listeners(self.listeners, self.configuration)
             for child in list(self.children.values()):
                 self._stop(child)

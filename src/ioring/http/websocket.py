@@ -103,21 +103,21 @@ class WebSocket(asyncio.Protocol):
 
         # Received.
         self.buffer = bytearray(rest)  # less than a frame; more while the application is behind
-        self.needed = 2  # so many bytes it has to have until something can be done with it
+        self.needed = 2  # bytes that `buffer` has to have before it can be parsed
         self.parts: bytearray | None = None  # the bytes of a message that is not whole
         self.decode: Callable[[bytes, bool], str] | None = (
             None  # what finds out whether they are text; None: they need not be
         )
         self.messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self.held = 0  # bytes in them
-        self.waiters: list[asyncio.Future[None]] = []  # futures, each of somebody who waits for a message
+        self.waiters: list[asyncio.Future[None]] = []  # of those who wait for a message
         self.reading_paused = False
         self.ended: Message | None = None  # the message that is the last
 
         # Sent.
         self.paused = False
         self.unsent = 0  # how much was written and not sent, when that was looked at last
-        self.writers: list[asyncio.Future[None]] = []  # futures, each of somebody who waits for that to be over
+        self.writers: list[asyncio.Future[None]] = []  # of those who wait until more may be sent
         self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = (
             None  # whether a response instead of an acceptance has begun: its status and headers
         )
