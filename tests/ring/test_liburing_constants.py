@@ -7,7 +7,7 @@ import pytest
 
 import ioring
 import liburing_library as liburing
-from ioring.ring.ring import constants
+from ioring.ring import constants
 
 PREFIXES = {
     "Op": ["IORING_OP_"],

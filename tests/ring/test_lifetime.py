@@ -466,9 +466,9 @@ def stubborn():
 
 @pytest.mark.parametrize("error", [False, True])
 def test_memory_of_a_request_that_does_not_end_is_never_freed(error, monkeypatch):
-    from ioring.ring.ring import _lifecycle as core
+    from ioring.ring import _lifecycle
 
-    monkeypatch.setattr(core, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(_lifecycle, "CLOSE_SECONDS", 0.1)
     ring, reading, writing, buffer = stubborn()
     with warnings.catch_warnings(record=not error) as caught:
         warnings.simplefilter("error" if error else "always", ResourceWarning)
