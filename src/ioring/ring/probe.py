@@ -1,13 +1,12 @@
-"""What this kernel can do, found by trying, and why there is no ring, in words."""
+"""What this kernel can do, found by trying it out."""
 
 import errno
 import functools
-import os
 import platform
 import resource
 from dataclasses import asdict, dataclass, field
 
-from ioring.ring._queues import RingCore, send_message
+from ioring.ring._queues import send_message
 from ioring.ring.constants import (
     BUFFER_RING_ENTRIES_MAX,
     ENTRIES_MAX,
@@ -17,9 +16,7 @@ from ioring.ring.constants import (
     RegisterOp,
     SetupFlags,
 )
-
-_SYSCTL = "/proc/sys/kernel/io_uring_disabled"
-_SYSCTL_GROUP = "/proc/sys/kernel/io_uring_group"
+from ioring.ring.unavailable import explain, io_uring_disabled, try_ring
 
 _SETUP_CHOICES = (
     # Each flag with those that it needs.
@@ -74,77 +71,6 @@ class KernelFeatures:
         return asdict(self)
 
 
-def _read_int(path):
-    try:
-        with open(path) as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
-
-
-def explain(number, flags=None):
-    """Why ``io_uring_setup`` failed with this errno, and what to do about it."""
-    if number == errno.ENOSYS:
-        return (
-            "io_uring is not there: the kernel is too old or built without CONFIG_IO_URING, or a seccomp profile "
-            "(Podman's default) hides it. Use kernel 6.1 or later, or a profile that allows io_uring_setup, "
-            "io_uring_enter and io_uring_register"
-        )
-    if number == errno.EPERM:
-        disabled = _read_int(_SYSCTL)
-        if disabled == 2:
-            return "io_uring is switched off on this system: `sysctl kernel.io_uring_disabled=0` (as root) allows it"
-        if disabled == 1:
-            group = _read_int(_SYSCTL_GROUP)
-            member = f", or add the user to group {group}" if group is not None and group >= 0 else ""
-            return (
-                "io_uring is allowed to administrators only: `sysctl kernel.io_uring_disabled=0` (as root) allows it "
-                f"to everybody{member}"
-            )
-        return (
-            "a seccomp profile forbids io_uring, as the default ones of Docker 25 and containerd 2 do: run the "
-            "container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register "
-            "(--security-opt seccomp=FILE)"
-        )
-    if number == errno.EACCES:
-        return "a security module (SELinux, for example) forbids io_uring: its policy has to allow it for this program"
-    if number == errno.EINVAL and not flags:
-        return (
-            f"this kernel ({platform.release()}) does not accept even the plainest ring: it is too old, or a seccomp "
-            "profile answers for it. Use kernel 6.1 or later, and a profile that allows io_uring_setup"
-        )
-    if number == errno.EINVAL:
-        return f"this kernel ({platform.release()}) does not accept {flags!r} together: leave the newest flag out"
-    if number == errno.ENOMEM:
-        soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-        limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
-        return (
-            f"not enough lockable memory (the limit is {limit}): raise it by `ulimit -l`, LimitMEMLOCK= (systemd) or "
-            "--ulimit memlock= (containers), or ask for fewer entries"
-        )
-    if number == errno.EMFILE:
-        return "this process has too many open files: raise `ulimit -n`"
-    if number == errno.ENFILE:
-        return "the system has too many open files: raise `sysctl fs.file-max`"
-    return os.strerror(number)
-
-
-def _try(flags=SetupFlags(0), entries=1):
-    """A small ring, or the errno."""
-    try:
-        return RingCore(entries, int(flags), 2 if flags & SetupFlags.CQSIZE else 0, 0, 0, 0), 0
-    except OSError as error:
-        return None, error.errno
-
-
-def accepts_any_ring():
-    """Whether the plainest ring can be had: then EINVAL was about flags."""
-    ring, number = _try()
-    if ring is not None:
-        ring.close()
-    return number == 0
-
-
 def _names(enumeration, value):
     return tuple(member.name for member in enumeration if member & value == member)
 
@@ -155,12 +81,12 @@ def features():
     Returns ``KernelFeatures``. Raises nothing: where no ring can be had, ``available`` is false and
     ``reason`` says why.
     """
-    return _probe(_read_int(_SYSCTL))
+    return _probe(io_uring_disabled())
 
 
 @functools.lru_cache(maxsize=4)
 def _probe(disabled):
-    ring, number = _try()
+    ring, number = try_ring()
     kernel = platform.release()
     if ring is None:
         return KernelFeatures(False, explain(number), kernel, io_uring_disabled=disabled)
@@ -172,7 +98,7 @@ def _probe(disabled):
         registrations = tuple(op.name for op in RegisterOp if _knows(ring, op))
     setup = SetupFlags(0)
     for choice in _SETUP_CHOICES:
-        trial, _ = _try(choice)
+        trial, _ = try_ring(choice)
         if trial is not None:
             trial.close()
             setup |= choice

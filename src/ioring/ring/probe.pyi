@@ -1,8 +1,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ioring.ring.constants import SetupFlags
-
 @dataclass(frozen=True)
 class KernelFeatures:
     available: bool
@@ -18,5 +16,3 @@ class KernelFeatures:
     def as_dict(self) -> dict[str, Any]: ...
 
 def features() -> KernelFeatures: ...
-def explain(number: int, flags: SetupFlags | None = None) -> str: ...
-def accepts_any_ring() -> bool: ...
