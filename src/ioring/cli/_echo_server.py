@@ -13,8 +13,6 @@ finds a slot, and is served.
 import cython
 from cython.cimports.libc.errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 
-MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
-
 
 class Accept(Op):
     def complete(self, res, flags):
@@ -99,7 +97,7 @@ class Connection:
         sqe.addr = cython.cast(cython.size_t, buffers.buffers + cython.cast(cython.size_t, bid) * buffers.buffer_size)
         sqe.addr += self.sent
         sqe.len = self.length - self.sent
-        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        sqe.op_flags = MSG_NOSIGNAL | MSG_WAITALL
         self.sending = 1
         return 0
 

@@ -34,10 +34,7 @@ from ioring.ring.sockaddr import KNOWN, decode, encode_for
 FAILED = cython.declare(cython.int, -0x7FFFFFFF)
 """The result of a request that was not made because of an exception, which is its value. No error has this number."""
 
-MSG_DONTWAIT = cython.declare(cython.uint, 0x40)
 RETRY_SECONDS = cython.declare(cython.double, 0.002)
-MSG_NOSIGNAL = cython.declare(cython.uint, 0x4000)
-MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
 SEND_MAX = cython.declare(cython.size_t, 1 << 30)
 
 
@@ -296,7 +293,7 @@ class SendAll:
         sqe.opcode = URING_OP_SEND
         sqe.addr = cython.cast(cython.size_t, self.view.buf) + self.sent
         sqe.len = min(cython.cast(cython.size_t, self.view.len) - self.sent, SEND_MAX)
-        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        sqe.op_flags = MSG_NOSIGNAL | MSG_WAITALL
         return 0
 
     def from_leftovers(self):

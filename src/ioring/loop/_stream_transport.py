@@ -28,7 +28,6 @@ from cython.cimports.posix.unistd import close
 from ioring.ring.errors import os_error
 from ioring.ring.sockaddr import decode
 
-MSG_DONTWAIT = cython.declare(cython.int, 0x40)
 POLL_ADD_MULTI = cython.declare(cython.uint, 1)
 POLLIN_RDHUP = cython.declare(cython.uint, 0x2003)  # and POLLPRI
 POLL_ENDS = cython.declare(cython.int, 0x201A)

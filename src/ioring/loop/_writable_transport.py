@@ -16,11 +16,6 @@ from cython.cimports.libc.string import memset
 
 from ioring.ring.errors import os_error
 
-MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
-
-MSG_DONTWAIT = cython.declare(cython.int, 0x40)
-MSG_NOSIGNAL = cython.declare(cython.int, 0x4000)
-
 AT_ONCE_MIN = cython.declare(cython.size_t, 32768)
 """So much is sent while it is in the cache, by a call of its own."""
 
@@ -58,7 +53,7 @@ class Send:
             sqe.opcode = URING_OP_SENDMSG
             sqe.addr = cython.cast(cython.size_t, cython.address(self.header))
             sqe.len = 1
-        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        sqe.op_flags = MSG_NOSIGNAL | MSG_WAITALL
         self.stream.target(sqe)
         return 0
 

@@ -3,6 +3,13 @@ from ioring.ring.uring cimport *
 from ioring.ring._cqe cimport Cqe
 
 
+# Who has a buffer.
+cdef enum:
+    BY_PROGRAM = 0   # a completion handed it out
+    ADDED = 1        # put into the ring, and not shown to the kernel yet
+    BY_KERNEL = 2
+
+
 @cython.final
 cdef class BufferRing:
     cdef readonly unsigned entries

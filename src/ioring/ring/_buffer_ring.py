@@ -18,10 +18,6 @@ from cython.cimports.libc.stdlib import calloc, free
 from ioring.ring.constants import BUFFER_RING_ENTRIES_MAX
 from ioring.ring.errors import RegistrationError
 
-BY_PROGRAM = cython.declare(cython.int, 0)
-ADDED = cython.declare(cython.int, 1)
-BY_KERNEL = cython.declare(cython.int, 2)
-
 
 def _power_of_two(value):
     number: cython.longlong = integer(value, "entries", -(1 << 62), 1 << 62)

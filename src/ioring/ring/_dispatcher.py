@@ -2,7 +2,7 @@
 """The ring as compiled code uses it.
 
 An Op is placed once and armed for each request, or launched for one request, and told by its complete(). A program
-goes another way (see ring.py): one ring goes one of the two.
+goes another way (see _queues.py): one ring goes one of the two.
 """
 
 import cython
@@ -10,10 +10,6 @@ from cython.cimports.cpython.exc import PyErr_CheckSignals
 from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
 
 from ioring.ring.errors import RingError, os_error
-
-TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-INDEX_BITS = cython.declare(cython.int, 22)
-INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
 
 
 class Driver(RingCore):
@@ -26,7 +22,7 @@ class Driver(RingCore):
             place = self.make_room()
         self.generation += 1
         op.table = cython.cast(cython.p_void, self)
-        op.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | op.index
+        op.token = ioring_token(self.generation, op.index)
         op.position = self.u.sq_tail - 1
         place.user_data = op.token
         self.in_flight += 1
@@ -90,7 +86,7 @@ class Driver(RingCore):
             flags = place.flags
             uring_cq_advance(cython.address(self.u), 1)
             count += 1
-            index = token & INDEX_MASK
+            index = ioring_token_index(token)
             if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
                 continue
             op = cython.cast(Op, self.ops[index])

@@ -1,7 +1,7 @@
 # cython: boundscheck=False, nonecheck=False
 """The ring in use: submission and completion.
 
-A program prepares an Sqe and gets a Cqe (get_sqe, wait_cqe). Compiled code goes another way: see driver.py.
+A program prepares an Sqe and gets a Cqe (get_sqe, wait_cqe). Compiled code goes another way: see _dispatcher.py.
 """
 
 import time
@@ -17,10 +17,6 @@ from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset
 
 from ioring.ring.errors import RingError, SubmissionQueueFull, WrongThread, os_error
-
-TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-INDEX_BITS = cython.declare(cython.int, 22)
-INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
 
 POLLED_ROOM_SECONDS = cython.declare(cython.double, 1.0)
 """How long get_sqe() waits for the kernel's thread of an SQPOLL ring to take entries."""
@@ -113,7 +109,7 @@ class RingCore(Lifecycle):
                 raise
         self.generation += 1
         sqe.table = cython.cast(cython.p_void, self)
-        sqe.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | sqe.index
+        sqe.token = ioring_token(self.generation, sqe.index)
         sqe.place = place
         sqe.position = self.u.sq_tail - 1
         sqe.fresh = True
@@ -390,7 +386,7 @@ class RingCore(Lifecycle):
         """What a completion means for its Op; fills the Cqe. Whether it is to be shown."""
         op: Op
         marks: cython.uint
-        index: cython.uint = token & INDEX_MASK
+        index: cython.uint = ioring_token_index(token)
         cqe.number = res
         cqe.flags = flags
         cqe.res = res

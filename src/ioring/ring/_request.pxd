@@ -1,3 +1,4 @@
+from ioring.ring.request_token cimport *
 from ioring.ring.uring cimport *
 
 

@@ -13,9 +13,6 @@ final completion; it is given up there and nowhere else.
 import cython
 from cython.cimports.ioring.ring.member import ioring_add_member
 
-TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
-
 
 class Op:
     """One request on its way through the kernel."""
@@ -58,7 +55,7 @@ class OpTable:
 
     def place(self, op):
         """Gives an Op an index of its own."""
-        if cython.cast(cython.ulonglong, len(self.ops)) > INDEX_MASK:
+        if cython.cast(cython.ulonglong, len(self.ops)) > TOKEN_INDEX_MAX:
             raise MemoryError("4194304 requests are in flight: reap completions before preparing more")
         op.index = len(self.ops)
         self.ops.append(op)
@@ -66,7 +63,7 @@ class OpTable:
 
     def find(self, token):
         op: Op
-        index: cython.uint = token & INDEX_MASK
+        index: cython.uint = ioring_token_index(token)
         if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
             return None
         op = self.ops[index]

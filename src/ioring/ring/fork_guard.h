@@ -6,8 +6,8 @@
  * under the GIL; a fork by C code that does not hold the GIL may see it half changed, so its links are written in
  * an order that keeps `next` walkable.
  */
-#ifndef IORING_PROCESS_H
-#define IORING_PROCESS_H
+#ifndef IORING_FORK_GUARD_H
+#define IORING_FORK_GUARD_H
 
 #include "uring.h"
 

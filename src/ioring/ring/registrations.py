@@ -7,12 +7,12 @@ and makes the system call through the compiled core.
 import array
 import ctypes
 import errno
-import operator
 import struct
 
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring._direct import Direct
 from ioring.ring._dispatcher import Driver
+from ioring.ring._integers import integer, unsigned64
 from ioring.ring.constants import (
     REGISTERED_BUFFERS_MAX,
     BufferRingFlags,
@@ -30,19 +30,9 @@ _WORKERS_MIN = 32
 too few files waiting for the disk together where CPUs are few."""
 
 
-def _integer(value, name, low, high):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low} and {high}, not {number}")
-    return number
-
-
-def _descriptor(fd):
+def descriptor_of(fd):
     if isinstance(fd, int):
-        return _integer(fd, "a file descriptor", -2, 0x7FFFFFFF)
+        return integer(fd, "a file descriptor", -2, 0x7FFFFFFF)
     try:
         fileno = fd.fileno
     except AttributeError:
@@ -137,7 +127,7 @@ class Registrations(Driver):
     # The file table.
 
     def _new_table(self, count):
-        count = _integer(count, "the number of slots", 1, 1 << 20)
+        count = integer(count, "the number of slots", 1, 1 << 20)
         if self._file_slots:
             raise RegistrationError(f"a file table of {self._file_slots} slots is registered already")
         return count
@@ -173,7 +163,7 @@ class Registrations(Driver):
                 of its own: the descriptors may be closed.
         """
         self._check()
-        fds = array.array("i", [_descriptor(fd) for fd in files])
+        fds = array.array("i", [descriptor_of(fd) for fd in files])
         count = self._new_table(len(fds))
         result = self._register(RegisterOp.FILES, fds, count)
         if result < 0:
@@ -190,9 +180,9 @@ class Registrations(Driver):
             RegistrationError: there is no table.
         """
         self._check()
-        fds = array.array("i", [_descriptor(fd) for fd in files])
+        fds = array.array("i", [descriptor_of(fd) for fd in files])
         self._need_table()
-        offset = _integer(offset, "offset", 0, 0xFFFFFFFF)
+        offset = integer(offset, "offset", 0, 0xFFFFFFFF)
         if offset + len(fds) > self._file_slots:
             raise SlotError(f"slots {offset} to {offset + len(fds) - 1} are outside the table of {self._file_slots}")
         if not fds:
@@ -215,8 +205,8 @@ class Registrations(Driver):
         """
         self._check()
         self._need_table()
-        off = _integer(off, "off", 0, 0xFFFFFFFF)
-        nr = _integer(nr, "nr", 1, 0xFFFFFFFF)
+        off = integer(off, "off", 0, 0xFFFFFFFF)
+        nr = integer(nr, "nr", 1, 0xFFFFFFFF)
         if off + nr > self._file_slots:
             raise SlotError(f"slots {off} to {off + nr - 1} are outside the table of {self._file_slots}")
         self._do(RegisterOp.FILE_ALLOC_RANGE, bytearray(struct.pack("=IIQ", off, nr, 0)), 0)
@@ -256,7 +246,7 @@ class Registrations(Driver):
     def register_buffers_sparse(self, nr):
         """Makes room for ``nr`` registered buffers, to be filled later (``io_uring_register_buffers_sparse``, 5.19)."""
         self._check()
-        count = _integer(nr, "the number of buffers", 1, REGISTERED_BUFFERS_MAX)
+        count = integer(nr, "the number of buffers", 1, REGISTERED_BUFFERS_MAX)
         self._new_buffers()
         self._do(RegisterOp.BUFFERS2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32)
         self._fixed_buffers = [None] * count
@@ -271,7 +261,7 @@ class Registrations(Driver):
         if self._fixed_buffers is None:
             raise RegistrationError("no buffers are registered: call register_buffers_sparse()")
         views, iovecs = _iovecs(buffers)
-        offset = _integer(offset, "offset", 0, 0xFFFFFFFF)
+        offset = integer(offset, "offset", 0, 0xFFFFFFFF)
         if offset + len(views) > len(self._fixed_buffers):
             raise ValueError(f"there are {len(self._fixed_buffers)} places, and these end at {offset + len(views)}")
         if not views:
@@ -315,7 +305,7 @@ class Registrations(Driver):
         self._check()
         if not isinstance(buffers, BufferRing):
             raise TypeError(f"buffers must be an ioring.BufferRing, not {type(buffers).__name__}")
-        group = _integer(bgid, "bgid", 0, 0xFFFF)
+        group = integer(bgid, "bgid", 0, 0xFFFF)
         self._check()
         if group in self._buffer_rings:
             raise RegistrationError(f"group {group} is registered already")
@@ -371,7 +361,7 @@ class Registrations(Driver):
         self._eventfd(RegisterOp.EVENTFD_ASYNC, fd)
 
     def _eventfd(self, op, fd):
-        result = self._register(op, array.array("i", [_descriptor(fd)]), 1)
+        result = self._register(op, array.array("i", [descriptor_of(fd)]), 1)
         if result == -errno.EBUSY:
             raise RegistrationError("an eventfd is registered already")
         if result < 0:
@@ -403,7 +393,7 @@ class Registrations(Driver):
     def unregister_personality(self, personality):
         """Forgets credentials (``io_uring_unregister_personality``)."""
         self._check()
-        number = _integer(personality, "personality", 1, 0xFFFF)
+        number = integer(personality, "personality", 1, 0xFFFF)
         result = self._register(RegisterOp.UNREGISTER_PERSONALITY, None, number)
         if result < 0:
             raise RegistrationError(f"no personality {number} is registered")
@@ -424,7 +414,7 @@ class Registrations(Driver):
         self._check()
         argument = bytearray()
         for kind, value in restrictions:
-            argument += struct.pack("=HBB12x", RestrictionOp(kind), _integer(value, "a restriction's value", 0, 255), 0)
+            argument += struct.pack("=HBB12x", RestrictionOp(kind), integer(value, "a restriction's value", 0, 255), 0)
         if not argument:
             raise ValueError("which restrictions? An empty list would forbid everything")
         result = self._register(RegisterOp.RESTRICTIONS, argument, len(argument) // 16)
@@ -438,7 +428,7 @@ class Registrations(Driver):
     def register_iowq_aff(self, cpus):
         """Binds the ring's kernel workers to processors, an iterable of ints (``io_uring_register_iowq_aff``, 5.14)."""
         self._check()
-        numbers = [_integer(cpu, "a processor", 0, 8191) for cpu in cpus]
+        numbers = [integer(cpu, "a processor", 0, 8191) for cpu in cpus]
         if not numbers:
             raise ValueError("which processors?")
         mask = bytearray((max(numbers) // 64 + 1) * 8)
@@ -465,7 +455,7 @@ class Registrations(Driver):
         """
         self._check()
         values = array.array(
-            "I", [_integer(bounded, "bounded", 0, 0xFFFFFFFF), _integer(unbounded, "unbounded", 0, 0xFFFFFFFF)]
+            "I", [integer(bounded, "bounded", 0, 0xFFFFFFFF), integer(unbounded, "unbounded", 0, 0xFFFFFFFF)]
         )
         self._do(RegisterOp.IOWQ_MAX_WORKERS, values, 2)
         return values[0], values[1]
@@ -489,7 +479,7 @@ class Registrations(Driver):
         Returns the settings before: (microseconds, preference).
         """
         self._check()
-        time = _integer(busy_poll_to, "busy_poll_to", 0, 0xFFFFFFFF)
+        time = integer(busy_poll_to, "busy_poll_to", 0, 0xFFFFFFFF)
         argument = bytearray(struct.pack("=IB3xQ", time, bool(prefer_busy_poll), 0))
         self._do(RegisterOp.NAPI, argument, 1)
         before, preference = struct.unpack_from("=IB", argument)
@@ -506,7 +496,7 @@ class Registrations(Driver):
     def register_clock(self, clockid):
         """Chooses the clock for waiting (``io_uring_register_clock``, 6.12): monotonic or boottime of ``time``."""
         self._check()
-        number = _integer(clockid, "clockid", 0, 0x7FFFFFFF)
+        number = integer(clockid, "clockid", 0, 0x7FFFFFFF)
         self._do(RegisterOp.CLOCK, bytearray(struct.pack("=I12x", number)), 0)
 
     def register_sync_cancel(self, target=None, *, fd=-1, flags=CancelFlags(0), op=0, timeout=None):
@@ -527,12 +517,12 @@ class Registrations(Driver):
             TimeoutError: not stopped in time.
         """
         self._check()
-        flags = CancelFlags(_integer(flags, "flags", 0, 0xFFFFFFFF))
+        flags = CancelFlags(integer(flags, "flags", 0, 0xFFFFFFFF))
         if isinstance(fd, Direct):
             flags |= CancelFlags.FD_FIXED
             fd = fd.slot
         else:
-            fd = _descriptor(fd)
+            fd = descriptor_of(fd)
         seconds = nanoseconds = -1
         if timeout is not None:
             if not 0 <= timeout <= 2**31:
@@ -540,10 +530,10 @@ class Registrations(Driver):
             seconds, nanoseconds = divmod(int(timeout * 1e9), 10**9)
         token = 0
         if isinstance(target, int):
-            token = _integer(target, "target", 0, 2**64 - 1)
+            token = unsigned64(target, "target")
         elif target is not None:
             token = self._token_of(target)
-        op = _integer(op, "op", 0, 255)
+        op = integer(op, "op", 0, 255)
         argument = bytearray(struct.pack("=QiIqqB7x24x", token, fd, flags, seconds, nanoseconds, op))
         result = self._register(RegisterOp.SYNC_CANCEL, argument, 1)
         if result == -errno.ETIME:

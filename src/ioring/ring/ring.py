@@ -6,10 +6,11 @@ Making a ring and saying why that failed is here. What a ring does is in its bas
 
 import errno
 
+from ioring.ring._integers import integer
 from ioring.ring._queues import own_methods, send_message
 from ioring.ring.constants import ENTRIES_MAX, Features, SetupFlags
 from ioring.ring.errors import RingUnavailable
-from ioring.ring.registrations import Registrations, _descriptor, _integer
+from ioring.ring.registrations import Registrations, descriptor_of
 from ioring.ring.unavailable import accepts_any_ring, explain
 
 _UNSUPPORTED = (
@@ -50,9 +51,9 @@ class Ring(Registrations):
         sq_thread_cpu=None,
         wq_fd=None,
     ):
-        flags = SetupFlags(_integer(flags, "flags", 0, 0xFFFFFFFF))
+        flags = SetupFlags(integer(flags, "flags", 0, 0xFFFFFFFF))
         clamp = bool(flags & SetupFlags.CLAMP)
-        entries = _integer(entries, "entries", 1, 0xFFFFFFFF)
+        entries = integer(entries, "entries", 1, 0xFFFFFFFF)
         if entries > ENTRIES_MAX and not clamp:
             raise ValueError(
                 f"entries must be between 1 and {ENTRIES_MAX}, not {entries}; "
@@ -60,20 +61,20 @@ class Ring(Registrations):
             )
         if flags & _UNSUPPORTED:
             raise ValueError(f"ioring maps the ring's memory itself and does not work with {flags & _UNSUPPORTED!r}")
-        idle = _integer(sq_thread_idle, "sq_thread_idle", 0, 0xFFFFFFFF)
+        idle = integer(sq_thread_idle, "sq_thread_idle", 0, 0xFFFFFFFF)
         if cq_entries is not None:
             flags |= SetupFlags.CQSIZE
-            cq_entries = _integer(cq_entries, "cq_entries", 1, 0xFFFFFFFF)
+            cq_entries = integer(cq_entries, "cq_entries", 1, 0xFFFFFFFF)
             if cq_entries < entries or (cq_entries > 2 * ENTRIES_MAX and not clamp):
                 raise ValueError(f"cq_entries must be between entries ({entries}) and {2 * ENTRIES_MAX}: {cq_entries}")
         cpu = 0
         if sq_thread_cpu is not None:
             flags |= SetupFlags.SQ_AFF
-            cpu = _integer(sq_thread_cpu, "sq_thread_cpu", 0, 0xFFFF)
+            cpu = integer(sq_thread_cpu, "sq_thread_cpu", 0, 0xFFFF)
         workers = 0
         if wq_fd is not None:
             flags |= SetupFlags.ATTACH_WQ
-            workers = _integer(_descriptor(wq_fd), "wq_fd", 0, 0x7FFFFFFF)
+            workers = integer(descriptor_of(wq_fd), "wq_fd", 0, 0x7FFFFFFF)
         _check_flags(flags)
         try:
             super().__init__(entries, int(flags), cq_entries or 0, cpu, idle, workers)
@@ -126,8 +127,8 @@ def send_msg_ring(ring, nbytes, data, flags=0):
         OSError: EINVAL on an older kernel; EBADF when the descriptor is no ring's.
     """
     send_message(
-        _descriptor(ring),
-        _integer(nbytes, "nbytes", -0x80000000, 0x7FFFFFFF),
-        _integer(data, "data", 0, 2**63 - 1),
-        _integer(flags, "flags", 0, 0xFFFFFFFF),
+        descriptor_of(ring),
+        integer(nbytes, "nbytes", -0x80000000, 0x7FFFFFFF),
+        integer(data, "data", 0, 2**63 - 1),
+        integer(flags, "flags", 0, 0xFFFFFFFF),
     )
