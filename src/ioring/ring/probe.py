@@ -4,9 +4,12 @@ import errno
 import functools
 import platform
 import resource
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from enum import IntFlag
+from typing import Any
 
-from ioring.ring._queues import send_message
+from ioring.ring._queues import RingCore, send_message
 from ioring.ring.constants import (
     BUFFER_RING_ENTRIES_MAX,
     ENTRIES_MAX,
@@ -66,16 +69,16 @@ class KernelFeatures:
     limits: dict[str, int] = field(default_factory=dict)
     io_uring_disabled: int | None = None
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The same as a dict of JSON types."""
         return asdict(self)
 
 
-def _names(enumeration, value):
-    return tuple(member.name for member in enumeration if member & value == member)
+def _names(enumeration: type[IntFlag], value: int) -> tuple[str, ...]:
+    return tuple(member.name for member in enumeration if member.name and member & value == member)
 
 
-def features():
+def features() -> KernelFeatures:
     """What this kernel can do, found by trying it out in small rings. Takes some milliseconds; remembered.
 
     Returns ``KernelFeatures``. Raises nothing: where no ring can be had, ``available`` is false and
@@ -85,15 +88,13 @@ def features():
 
 
 @functools.lru_cache(maxsize=4)
-def _probe(disabled):
+def _probe(disabled: int | None) -> KernelFeatures:
     ring, number = try_ring()
     kernel = platform.release()
     if ring is None:
         return KernelFeatures(False, explain(number), kernel, io_uring_disabled=disabled)
     with ring:
-        argument = bytearray(16 + 256 * 8)
-        ring._register(RegisterOp.PROBE, argument, 256)
-        has = {argument[16 + 8 * i] for i in range(argument[1]) if argument[16 + 8 * i + 2] & 1}
+        has = _operations(ring)
         feature_flags = _names(Features, ring._features)
         registrations = tuple(op.name for op in RegisterOp if _knows(ring, op))
     setup = SetupFlags(0)
@@ -125,7 +126,14 @@ def _probe(disabled):
     )
 
 
-def _knows(ring, op):
+def _operations(ring: RingCore) -> set[int]:
+    """The numbers of the operations that the kernel has (``IORING_REGISTER_PROBE``)."""
+    argument = bytearray(16 + 256 * 8)
+    ring._register(RegisterOp.PROBE, argument, 256)
+    return {argument[16 + 8 * i] for i in range(argument[1]) if argument[16 + 8 * i + 2] & 1}
+
+
+def _knows(ring: RingCore, op: RegisterOp) -> bool:
     """Whether the kernel has a registration: called with an impossible argument, an unknown one gives EINVAL.
 
     EINVAL is also the answer to some impossible arguments, so each class is asked in a way that it answers otherwise.
@@ -133,14 +141,16 @@ def _knows(ring, op):
     return _PROBES[op](ring) if op in _PROBES else True
 
 
-def _answers(op, argument, count, unknown=(errno.EINVAL,)):
-    def ask(ring):
+def _answers(
+    op: RegisterOp, argument: bytearray, count: int, unknown: tuple[int, ...] = (errno.EINVAL,)
+) -> Callable[[RingCore], bool]:
+    def ask(ring: RingCore) -> bool:
         return -ring._register(op, argument, count) not in unknown
 
     return ask
 
 
-_PROBES = {
+_PROBES: dict[RegisterOp, Callable[[RingCore], bool]] = {
     # What came after 6.1, the oldest kernel supported; the bytes are a well-formed argument that does no harm.
     RegisterOp.PBUF_STATUS: _answers(RegisterOp.PBUF_STATUS, bytearray(40), 1),
     RegisterOp.NAPI: _answers(RegisterOp.UNREGISTER_NAPI, bytearray(16), 1, (errno.EINVAL, errno.EOPNOTSUPP)),
@@ -150,19 +160,13 @@ _PROBES = {
     RegisterOp.CLOCK: _answers(RegisterOp.CLOCK, bytearray(b"\x01" + bytes(15)), 0),
     RegisterOp.CLONE_BUFFERS: _answers(RegisterOp.CLONE_BUFFERS, bytearray(b"\xff" * 4 + bytes(28)), 1),
     RegisterOp.SEND_MSG_RING: lambda ring: _knows_send_msg_ring(),
-    RegisterOp.ZCRX_IFQ: lambda ring: "RECV_ZC" in _op_names(ring),
+    RegisterOp.ZCRX_IFQ: lambda ring: Op.RECV_ZC in _operations(ring),
     RegisterOp.RESIZE_RINGS: lambda ring: _knows(ring, RegisterOp.SEND_MSG_RING),
     RegisterOp.MEM_REGION: lambda ring: _knows(ring, RegisterOp.SEND_MSG_RING),
 }
 
 
-def _op_names(ring):
-    argument = bytearray(16 + 256 * 8)
-    ring._register(RegisterOp.PROBE, argument, 256)
-    return {Op(n).name for n in range(argument[1]) if argument[16 + 8 * n + 2] & 1 and n in Op._value2member_map_}
-
-
-def _knows_send_msg_ring():
+def _knows_send_msg_ring() -> bool:
     try:
         send_message(0, 0, 0, 0)
     except OSError as error:

@@ -4,10 +4,14 @@ A registration is made once, not per message, so all of this is plain Python: ea
 and makes the system call through the compiled core.
 """
 
+from __future__ import annotations
+
 import array
 import ctypes
 import errno
 import struct
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring._direct import Direct
@@ -24,13 +28,21 @@ from ioring.ring.constants import (
 from ioring.ring.errors import RegistrationError, SlotError, os_error
 from ioring.ring.unavailable import explain
 
+if TYPE_CHECKING:
+    from _typeshed import HasFileno, WriteableBuffer
+
+    from ioring.ring._sqe_base import _Descriptor
+
+    # A descriptor of the process, or what has one: not a slot of the ring's file table.
+    _ProcessDescriptor: TypeAlias = int | HasFileno
+
 _SPARSE = 1  # IORING_RSRC_REGISTER_SPARSE
 _WORKERS_MIN = 32
 """Of a loop's ring, as many as Python's executors have threads at most. The kernel's own choice, 4 for each CPU, leaves
 too few files waiting for the disk together where CPUs are few."""
 
 
-def descriptor_of(fd):
+def descriptor_of(fd: _ProcessDescriptor) -> int:
     if isinstance(fd, int):
         return integer(fd, "a file descriptor", -2, 0x7FFFFFFF)
     try:
@@ -40,7 +52,7 @@ def descriptor_of(fd):
     return fileno()
 
 
-def _address(buffer):
+def _address(buffer: bytearray | memoryview) -> int:
     """Where a writable object's bytes lie. The caller keeps the object."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if len(buffer) else 0
 
@@ -50,7 +62,7 @@ class Registrations(Driver):
 
     __slots__ = ()
 
-    def _do(self, op, argument, count):
+    def _do(self, op: RegisterOp, argument: WriteableBuffer | None, count: int) -> int:
         """A registration; its result. OSError names it."""
         result = self._register(op, argument, count)
         if result < 0:
@@ -59,7 +71,7 @@ class Registrations(Driver):
 
     # The ring itself.
 
-    def enable_rings(self):
+    def enable_rings(self) -> None:
         """Starts a ring made with ``SetupFlags.R_DISABLED`` (``io_uring_enable_rings``); it then is this thread's.
 
         Raises:
@@ -80,7 +92,7 @@ class Registrations(Driver):
             self._fd_asked = False
             self._spare_lookups()
 
-    def register_ring_fd(self):
+    def register_ring_fd(self) -> int:
         """Spares the kernel looking up the ring's descriptor at each call (``io_uring_register_ring_fd``, 5.18).
 
         The ring does it by itself when it is made, as long as the thread has one of its 16 places free; this call
@@ -98,19 +110,19 @@ class Registrations(Driver):
         self._fd_asked = True
         return 1
 
-    def _register_own_fd(self):
+    def _register_own_fd(self) -> None:
         argument = bytearray(struct.pack("=IIQ", 0xFFFFFFFF, 0, self.fileno()))
         self._do(RegisterOp.RING_FDS, argument, 1)
         self._use_registered_fd(struct.unpack_from("=I", argument)[0])
 
-    def _spare_lookups(self):
+    def _spare_lookups(self) -> None:
         """Registers the descriptor where that is possible: an `enter` is then 45 ns shorter (kernel 6.18)."""
         try:
             self._register_own_fd()
         except OSError:
             pass  # an older kernel, or 16 rings in this thread: it works by descriptor too
 
-    def unregister_ring_fd(self):
+    def unregister_ring_fd(self) -> None:
         """Takes ``register_ring_fd`` back (``io_uring_unregister_ring_fd``): each call looks the descriptor up again.
 
         Raises:
@@ -126,13 +138,13 @@ class Registrations(Driver):
 
     # The file table.
 
-    def _new_table(self, count):
+    def _new_table(self, count: int) -> int:
         count = integer(count, "the number of slots", 1, 1 << 20)
         if self._file_slots:
             raise RegistrationError(f"a file table of {self._file_slots} slots is registered already")
         return count
 
-    def _table_error(self, result, count):
+    def _table_error(self, result: int, count: int) -> OSError:
         if result == -errno.EMFILE:
             return OSError(
                 errno.EMFILE,
@@ -141,7 +153,7 @@ class Registrations(Driver):
             )
         return os_error(result, "io_uring_register files")
 
-    def register_files_sparse(self, nr):
+    def register_files_sparse(self, nr: int) -> None:
         """Makes a file table of ``nr`` empty slots (``io_uring_register_files_sparse``, kernel 5.19).
 
         Raises:
@@ -155,7 +167,7 @@ class Registrations(Driver):
             raise self._table_error(result, count)
         self._file_slots = count
 
-    def register_files(self, files):
+    def register_files(self, files: Iterable[_ProcessDescriptor]) -> None:
         """Makes a file table of these files (``io_uring_register_files``).
 
         Parameters:
@@ -170,7 +182,7 @@ class Registrations(Driver):
             raise self._table_error(result, count)
         self._file_slots = count
 
-    def register_files_update(self, offset, files):
+    def register_files_update(self, offset: int, files: Iterable[_ProcessDescriptor]) -> int:
         """Changes slots from ``offset`` on (``io_uring_register_files_update``).
 
         ``files`` as of ``register_files``; -1 empties a slot, ``FILES_SKIP`` leaves it. Returns the number changed.
@@ -190,11 +202,11 @@ class Registrations(Driver):
         argument = bytearray(struct.pack("=IIQ", offset, 0, fds.buffer_info()[0]))
         return self._do(RegisterOp.FILES_UPDATE, argument, len(fds))
 
-    def _need_table(self):
+    def _need_table(self) -> None:
         if not self._file_slots:
             raise RegistrationError("there is no file table: call register_files_sparse() or register_files()")
 
-    def register_file_alloc_range(self, off, nr):
+    def register_file_alloc_range(self, off: int, nr: int) -> None:
         """Lets the kernel choose free slots only among ``nr`` from ``off`` on.
 
         Corresponds to ``io_uring_register_file_alloc_range``; kernel 6.0.
@@ -211,7 +223,7 @@ class Registrations(Driver):
             raise SlotError(f"slots {off} to {off + nr - 1} are outside the table of {self._file_slots}")
         self._do(RegisterOp.FILE_ALLOC_RANGE, bytearray(struct.pack("=IIQ", off, nr, 0)), 0)
 
-    def unregister_files(self):
+    def unregister_files(self) -> None:
         """Gives up the file table and closes what only it held (``io_uring_unregister_files``).
 
         Raises:
@@ -224,7 +236,7 @@ class Registrations(Driver):
 
     # Fixed buffers.
 
-    def register_buffers(self, buffers):
+    def register_buffers(self, buffers: Iterable[WriteableBuffer]) -> None:
         """Pins buffers for the ``*_fixed`` operations (``io_uring_register_buffers``).
 
         Parameters:
@@ -243,7 +255,7 @@ class Registrations(Driver):
         self._memlock(self._register(RegisterOp.BUFFERS, iovecs, len(views)), "buffers")
         self._fixed_buffers = views
 
-    def register_buffers_sparse(self, nr):
+    def register_buffers_sparse(self, nr: int) -> None:
         """Makes room for ``nr`` registered buffers, to be filled later (``io_uring_register_buffers_sparse``, 5.19)."""
         self._check()
         count = integer(nr, "the number of buffers", 1, REGISTERED_BUFFERS_MAX)
@@ -251,7 +263,7 @@ class Registrations(Driver):
         self._do(RegisterOp.BUFFERS2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32)
         self._fixed_buffers = [None] * count
 
-    def register_buffers_update(self, offset, buffers):
+    def register_buffers_update(self, offset: int, buffers: Iterable[WriteableBuffer | None]) -> int:
         """Replaces registered buffers from ``offset`` on (``io_uring_register_buffers_update_tag``, kernel 5.13).
 
         ``None`` empties a place. Returns the number replaced. The ring lets go of the old buffers: requests in
@@ -271,7 +283,7 @@ class Registrations(Driver):
         self._fixed_buffers[offset : offset + result] = views[:result]
         return result
 
-    def unregister_buffers(self):
+    def unregister_buffers(self) -> None:
         """Gives up the registered buffers (``io_uring_unregister_buffers``)."""
         self._check()
         if self._fixed_buffers is None:
@@ -279,11 +291,11 @@ class Registrations(Driver):
         self._do(RegisterOp.UNREGISTER_BUFFERS, None, 0)
         self._fixed_buffers = None
 
-    def _new_buffers(self):
+    def _new_buffers(self) -> None:
         if self._fixed_buffers is not None:
             raise RegistrationError(f"{len(self._fixed_buffers)} buffers are registered already")
 
-    def _memlock(self, result, what):
+    def _memlock(self, result: int, what: str) -> int:
         if result == -errno.ENOMEM:
             raise OSError(errno.ENOMEM, explain(errno.ENOMEM), f"io_uring_register {what}")
         if result < 0:
@@ -292,7 +304,7 @@ class Registrations(Driver):
 
     # Buffer rings.
 
-    def register_buf_ring(self, buffers, bgid):
+    def register_buf_ring(self, buffers: BufferRing, bgid: int) -> None:
         """Gives the kernel a group of buffers to pick from (``io_uring_register_buf_ring``, kernel 5.19).
 
         Parameters:
@@ -318,13 +330,13 @@ class Registrations(Driver):
             self._detach_buffers(group, False)
             raise
 
-    def setup_buf_ring(self, entries, size, bgid, *, incremental=False):
+    def setup_buf_ring(self, entries: int, size: int, bgid: int, *, incremental: bool = False) -> BufferRing:
         """Makes a ``BufferRing`` and registers it (``io_uring_setup_buf_ring``)."""
         buffers = BufferRing(entries, size, incremental=incremental)
         self.register_buf_ring(buffers, bgid)
         return buffers
 
-    def unregister_buf_ring(self, bgid):
+    def unregister_buf_ring(self, bgid: int) -> None:
         """Takes a group back from the kernel (``io_uring_unregister_buf_ring``). Its ``BufferRing`` stays usable.
 
         Raises:
@@ -335,39 +347,40 @@ class Registrations(Driver):
         self._do(RegisterOp.UNREGISTER_PBUF_RING, bytearray(struct.pack("=QIHHQQQ", 0, 0, bgid, 0, 0, 0, 0)), 1)
         self._detach_buffers(bgid, True)
 
-    def buf_ring_head(self, bgid):
+    def buf_ring_head(self, bgid: int) -> int:
         """The place from which the kernel takes the group's next buffer (``io_uring_buf_ring_head``, kernel 6.8)."""
         self._check()
         self._need_group(bgid)
         argument = bytearray(struct.pack("=II32x", bgid, 0))
         self._do(RegisterOp.PBUF_STATUS, argument, 1)
-        return struct.unpack_from("=I", argument, 4)[0]
+        (head,) = struct.unpack_from("=I", argument, 4)
+        return int(head)
 
-    def _need_group(self, bgid):
+    def _need_group(self, bgid: int) -> None:
         self._check()
         if bgid not in self._buffer_rings:
             raise RegistrationError(f"no buffer ring is registered as group {bgid!r}")
 
     # Everything else.
 
-    def register_eventfd(self, fd):
+    def register_eventfd(self, fd: _ProcessDescriptor) -> None:
         """Signals an eventfd at each completion (``io_uring_register_eventfd``)."""
         self._check()
         self._eventfd(RegisterOp.EVENTFD, fd)
 
-    def register_eventfd_async(self, fd):
+    def register_eventfd_async(self, fd: _ProcessDescriptor) -> None:
         """The same only for completions that did not happen inside ``submit`` (``io_uring_register_eventfd_async``)."""
         self._check()
         self._eventfd(RegisterOp.EVENTFD_ASYNC, fd)
 
-    def _eventfd(self, op, fd):
+    def _eventfd(self, op: RegisterOp, fd: _ProcessDescriptor) -> None:
         result = self._register(op, array.array("i", [descriptor_of(fd)]), 1)
         if result == -errno.EBUSY:
             raise RegistrationError("an eventfd is registered already")
         if result < 0:
             raise os_error(result, f"io_uring_register {op.name.lower()}")
 
-    def unregister_eventfd(self):
+    def unregister_eventfd(self) -> None:
         """Ends ``register_eventfd`` (``io_uring_unregister_eventfd``)."""
         self._check()
         result = self._register(RegisterOp.UNREGISTER_EVENTFD, None, 0)
@@ -376,7 +389,7 @@ class Registrations(Driver):
         if result < 0:
             raise os_error(result, "io_uring_register unregister_eventfd")
 
-    def register_probe(self):
+    def register_probe(self) -> set[int]:
         """The numbers of the operations that this kernel has, as a set of ints (``io_uring_get_probe_ring``)."""
         self._check()
         argument = bytearray(16 + 256 * 8)
@@ -385,12 +398,12 @@ class Registrations(Driver):
         entries = (struct.unpack_from("=BBHI", argument, 16 + 8 * place) for place in range(count))
         return {op for op, _, flags, _ in entries if flags & 1}
 
-    def register_personality(self):
+    def register_personality(self) -> int:
         """Remembers the thread's credentials (``io_uring_register_personality``): an id for ``Sqe.personality``."""
         self._check()
         return self._do(RegisterOp.PERSONALITY, None, 0)
 
-    def unregister_personality(self, personality):
+    def unregister_personality(self, personality: int) -> None:
         """Forgets credentials (``io_uring_unregister_personality``)."""
         self._check()
         number = integer(personality, "personality", 1, 0xFFFF)
@@ -398,7 +411,7 @@ class Registrations(Driver):
         if result < 0:
             raise RegistrationError(f"no personality {number} is registered")
 
-    def register_restrictions(self, restrictions):
+    def register_restrictions(self, restrictions: Iterable[tuple[RestrictionOp | int, int]]) -> None:
         """Limits for good what a ring can be used for (``io_uring_register_restrictions``, kernel 5.10).
 
         Only before ``enable_rings``. What is not allowed completes with EACCES.
@@ -425,7 +438,7 @@ class Registrations(Driver):
         if result < 0:
             raise os_error(result, "io_uring_register restrictions")
 
-    def register_iowq_aff(self, cpus):
+    def register_iowq_aff(self, cpus: Iterable[int]) -> None:
         """Binds the ring's kernel workers to processors, an iterable of ints (``io_uring_register_iowq_aff``, 5.14)."""
         self._check()
         numbers = [integer(cpu, "a processor", 0, 8191) for cpu in cpus]
@@ -436,12 +449,12 @@ class Registrations(Driver):
             mask[number // 8] |= 1 << number % 8
         self._do(RegisterOp.IOWQ_AFF, mask, len(mask))
 
-    def unregister_iowq_aff(self):
+    def unregister_iowq_aff(self) -> None:
         """Ends ``register_iowq_aff`` (``io_uring_unregister_iowq_aff``)."""
         self._check()
         self._do(RegisterOp.UNREGISTER_IOWQ_AFF, None, 0)
 
-    def register_iowq_max_workers(self, bounded=0, unbounded=0):
+    def register_iowq_max_workers(self, bounded: int = 0, unbounded: int = 0) -> tuple[int, int]:
         """Limits the kernel workers (``io_uring_register_iowq_max_workers``, kernel 5.15).
 
         Parameters:
@@ -460,7 +473,7 @@ class Registrations(Driver):
         self._do(RegisterOp.IOWQ_MAX_WORKERS, values, 2)
         return values[0], values[1]
 
-    def _ensure_workers(self):
+    def _ensure_workers(self) -> None:
         """Has at least _WORKERS_MIN workers for files allowed, as far as the kernel lets us.
 
         They are the thread's, not the ring's, and its first ring, however small, settled how many there may be: after
@@ -473,7 +486,7 @@ class Registrations(Driver):
         except OSError:
             pass
 
-    def register_napi(self, busy_poll_to, *, prefer_busy_poll=False):
+    def register_napi(self, busy_poll_to: int, *, prefer_busy_poll: bool = False) -> tuple[int, bool]:
         """Polls network devices for so many microseconds before sleeping (``io_uring_register_napi``, kernel 6.9).
 
         Returns the settings before: (microseconds, preference).
@@ -485,7 +498,7 @@ class Registrations(Driver):
         before, preference = struct.unpack_from("=IB", argument)
         return before, bool(preference)
 
-    def unregister_napi(self):
+    def unregister_napi(self) -> tuple[int, bool]:
         """Ends ``register_napi`` (``io_uring_unregister_napi``). Returns the settings before."""
         self._check()
         argument = bytearray(16)
@@ -493,13 +506,21 @@ class Registrations(Driver):
         before, preference = struct.unpack_from("=IB", argument)
         return before, bool(preference)
 
-    def register_clock(self, clockid):
+    def register_clock(self, clockid: int) -> None:
         """Chooses the clock for waiting (``io_uring_register_clock``, 6.12): monotonic or boottime of ``time``."""
         self._check()
         number = integer(clockid, "clockid", 0, 0x7FFFFFFF)
         self._do(RegisterOp.CLOCK, bytearray(struct.pack("=I12x", number)), 0)
 
-    def register_sync_cancel(self, target=None, *, fd=-1, flags=CancelFlags(0), op=0, timeout=None):
+    def register_sync_cancel(
+        self,
+        target: object = None,
+        *,
+        fd: _Descriptor = -1,
+        flags: int = CancelFlags(0),
+        op: int = 0,
+        timeout: float | None = None,
+    ) -> int:
         """Cancels requests and waits until they are stopped (``io_uring_register_sync_cancel``, kernel 6.0).
 
         Parameters:
@@ -517,7 +538,7 @@ class Registrations(Driver):
             TimeoutError: not stopped in time.
         """
         self._check()
-        flags = CancelFlags(integer(flags, "flags", 0, 0xFFFFFFFF))
+        flags = integer(flags, "flags", 0, 0xFFFFFFFF)
         if isinstance(fd, Direct):
             flags |= CancelFlags.FD_FIXED
             fd = fd.slot
@@ -543,9 +564,9 @@ class Registrations(Driver):
         return result
 
 
-def _iovecs(buffers):
+def _iovecs(buffers: Iterable[WriteableBuffer | None]) -> tuple[list[memoryview | None], bytearray]:
     """Views of writable buffers, and the array of iovecs over them."""
-    views = []
+    views: list[memoryview | None] = []
     iovecs = bytearray()
     for index, buffer in enumerate(buffers):
         view = memoryview(bytearray(0)) if buffer is None else memoryview(buffer)

@@ -4,7 +4,10 @@ Making a ring and saying why that failed is here. What a ring does is in its bas
 ``io_uring_register``, the compiled ``RingCore`` submits and reaps.
 """
 
+from __future__ import annotations
+
 import errno
+from typing import TYPE_CHECKING
 
 from ioring.ring._integers import integer
 from ioring.ring._queues import own_methods, send_message
@@ -12,6 +15,9 @@ from ioring.ring.constants import ENTRIES_MAX, Features, SetupFlags
 from ioring.ring.errors import RingUnavailable
 from ioring.ring.registrations import Registrations, descriptor_of
 from ioring.ring.unavailable import accepts_any_ring, explain
+
+if TYPE_CHECKING:
+    from ioring.ring.registrations import _ProcessDescriptor
 
 _UNSUPPORTED = (
     SetupFlags.NO_MMAP | SetupFlags.REGISTERED_FD_ONLY | SetupFlags.CQE_MIXED | SetupFlags.SQE_MIXED
@@ -43,60 +49,60 @@ class Ring(Registrations):
 
     def __init__(
         self,
-        entries,
+        entries: int,
         *,
-        flags=SetupFlags(0),
-        cq_entries=None,
-        sq_thread_idle=0,
-        sq_thread_cpu=None,
-        wq_fd=None,
-    ):
-        flags = SetupFlags(integer(flags, "flags", 0, 0xFFFFFFFF))
-        clamp = bool(flags & SetupFlags.CLAMP)
+        flags: int = SetupFlags(0),
+        cq_entries: int | None = None,
+        sq_thread_idle: int = 0,
+        sq_thread_cpu: int | None = None,
+        wq_fd: _ProcessDescriptor | None = None,
+    ) -> None:
+        setup = SetupFlags(integer(flags, "flags", 0, 0xFFFFFFFF))
+        clamp = bool(setup & SetupFlags.CLAMP)
         entries = integer(entries, "entries", 1, 0xFFFFFFFF)
         if entries > ENTRIES_MAX and not clamp:
             raise ValueError(
                 f"entries must be between 1 and {ENTRIES_MAX}, not {entries}; "
                 "SetupFlags.CLAMP takes the largest that is possible"
             )
-        if flags & _UNSUPPORTED:
-            raise ValueError(f"ioring maps the ring's memory itself and does not work with {flags & _UNSUPPORTED!r}")
+        if setup & _UNSUPPORTED:
+            raise ValueError(f"ioring maps the ring's memory itself and does not work with {setup & _UNSUPPORTED!r}")
         idle = integer(sq_thread_idle, "sq_thread_idle", 0, 0xFFFFFFFF)
         if cq_entries is not None:
-            flags |= SetupFlags.CQSIZE
+            setup |= SetupFlags.CQSIZE
             cq_entries = integer(cq_entries, "cq_entries", 1, 0xFFFFFFFF)
             if cq_entries < entries or (cq_entries > 2 * ENTRIES_MAX and not clamp):
                 raise ValueError(f"cq_entries must be between entries ({entries}) and {2 * ENTRIES_MAX}: {cq_entries}")
         cpu = 0
         if sq_thread_cpu is not None:
-            flags |= SetupFlags.SQ_AFF
+            setup |= SetupFlags.SQ_AFF
             cpu = integer(sq_thread_cpu, "sq_thread_cpu", 0, 0xFFFF)
         workers = 0
         if wq_fd is not None:
-            flags |= SetupFlags.ATTACH_WQ
+            setup |= SetupFlags.ATTACH_WQ
             workers = integer(descriptor_of(wq_fd), "wq_fd", 0, 0x7FFFFFFF)
-        _check_flags(flags)
+        _check_flags(setup)
         try:
-            super().__init__(entries, int(flags), cq_entries or 0, cpu, idle, workers)
+            super().__init__(entries, int(setup), cq_entries or 0, cpu, idle, workers)
         except OSError as error:
-            if error.errno == errno.EINVAL and not accepts_any_ring():
-                raise RingUnavailable(error.errno, explain(error.errno)) from None
-            raise RingUnavailable(error.errno, explain(error.errno, flags)) from None
-        if not flags & SetupFlags.R_DISABLED:
+            number = error.errno or 0
+            refuses_all = number == errno.EINVAL and not accepts_any_ring()
+            raise RingUnavailable(number, explain(number, None if refuses_all else setup)) from None
+        if not setup & SetupFlags.R_DISABLED:
             self._spare_lookups()
 
     @property
-    def features(self):
+    def features(self) -> Features:
         """What the kernel says it can do (``Features``)."""
         return Features(self._features)
 
     @property
-    def flags(self):
+    def flags(self) -> SetupFlags:
         """How the ring was made (``SetupFlags``), with what the constructor and the kernel added."""
         return SetupFlags(self._flags)
 
 
-def _check_flags(flags):
+def _check_flags(flags: SetupFlags) -> None:
     """Combinations that the kernel refuses with no more than EINVAL."""
     f = SetupFlags
     if flags & f.DEFER_TASKRUN and not flags & f.SINGLE_ISSUER:
@@ -111,7 +117,7 @@ def _check_flags(flags):
         raise ValueError("HYBRID_IOPOLL needs IOPOLL")
 
 
-def send_msg_ring(ring, nbytes, data, flags=0):
+def send_msg_ring(ring: _ProcessDescriptor, nbytes: int, data: int, flags: int = 0) -> None:
     """Puts a completion into a ring, from any thread, without a ring of one's own (``io_uring_register_sync_msg``).
 
     Parameters:

@@ -1,5 +1,7 @@
 """Why no ring can be had, in words: what ``RingUnavailable`` says, and ``features().reason``."""
 
+from __future__ import annotations
+
 import errno
 import os
 import platform
@@ -12,7 +14,7 @@ _SYSCTL = "/proc/sys/kernel/io_uring_disabled"
 _SYSCTL_GROUP = "/proc/sys/kernel/io_uring_group"
 
 
-def _read_int(path):
+def _read_int(path: str) -> int | None:
     try:
         with open(path) as file:
             return int(file.read())
@@ -20,12 +22,12 @@ def _read_int(path):
         return None
 
 
-def io_uring_disabled():
+def io_uring_disabled() -> int | None:
     """The sysctl ``kernel.io_uring_disabled``: 0, 1 or 2; ``None`` on a kernel that has none (before 6.6)."""
     return _read_int(_SYSCTL)
 
 
-def explain(number, flags=None):
+def explain(number: int, flags: SetupFlags | None = None) -> str:
     """Why ``io_uring_setup`` failed with this errno, and what to do about it."""
     if number == errno.ENOSYS:
         return (
@@ -72,17 +74,17 @@ def explain(number, flags=None):
     return os.strerror(number)
 
 
-def try_ring(flags=SetupFlags(0), entries=1):
-    """A small ring, or the errno."""
+def try_ring(flags: SetupFlags = SetupFlags(0)) -> tuple[RingCore | None, int]:
+    """A small ring and 0, or ``None`` and the errno."""
     try:
-        return RingCore(entries, int(flags), 2 if flags & SetupFlags.CQSIZE else 0, 0, 0, 0), 0
+        return RingCore(1, int(flags), 2 if flags & SetupFlags.CQSIZE else 0, 0, 0, 0), 0
     except OSError as error:
-        return None, error.errno
+        return None, error.errno or 0
 
 
-def accepts_any_ring():
+def accepts_any_ring() -> bool:
     """Whether the plainest ring can be had: then EINVAL was about flags."""
-    ring, number = try_ring()
+    ring, _ = try_ring()
     if ring is not None:
         ring.close()
-    return number == 0
+    return ring is not None
