@@ -111,6 +111,8 @@ class Connection:
             self.echo.messages += 1
             self.echo.octets += res
             self.backlog.append((bid, res))
+            if IORING_ASSERTIONS:
+                ioring_assert(cython.cast(cython.uint, len(self.backlog)) <= self.echo.buffers.entries)
             if not self.sending:
                 self.sent = 0
                 self.start_send()

@@ -96,6 +96,7 @@ class BufferRing:
         self.available = 0
         for bid in range(self.entries):
             if self.holder[bid] != BY_PROGRAM:
+                self.holder[bid] = BY_PROGRAM
                 self.put(bid)
         self.show(self.added)
         return 0
@@ -108,6 +109,9 @@ class BufferRing:
     def put(self, bid):
         place: cython.uint = (self.tail + self.added) & (self.entries - 1)
         entry: buf_p = self.ring + place
+        ioring_assert(bid < self.entries)
+        ioring_assert(self.holder[bid] == BY_PROGRAM)
+        ioring_assert(self.available < self.entries)
         entry.addr = cython.cast(cython.size_t, self.buffers + cython.cast(cython.size_t, bid) * self.buffer_size)
         entry.len = self.buffer_size
         entry.bid = bid
@@ -120,7 +124,9 @@ class BufferRing:
 
     def show(self, count):
         place: cython.uint
+        ioring_assert(count <= self.added)
         for place in range(self.tail, self.tail + count):
+            ioring_assert(self.holder[self.order[place & (self.entries - 1)]] == ADDED)
             self.holder[self.order[place & (self.entries - 1)]] = BY_KERNEL
         self.added -= count
         self.tail += count
@@ -204,6 +210,7 @@ class BufferRing:
         place = self.position[bid]
         while True:
             begin = self.consumed[bid]
+            ioring_assert(begin <= self.buffer_size)
             length = min(left, self.buffer_size - begin)
             segments.append((bid, begin, length))
             left -= length

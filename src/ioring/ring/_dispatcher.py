@@ -20,6 +20,9 @@ class Driver(RingCore):
         place: sqe_p = uring_get_sqe(cython.address(self.u))
         if place == cython.NULL:
             place = self.make_room()
+        ioring_assert(self.state == STATE_OPEN)
+        ioring_assert(op.table == cython.NULL)
+        ioring_assert(self.holds(op))
         self.generation += 1
         op.table = cython.cast(cython.p_void, self)
         op.token = ioring_token(self.generation, op.index)
@@ -32,9 +35,12 @@ class Driver(RingCore):
         """What arm does, for an Op without an index: it has one, and the table's reference, until it is done."""
         if self.u.fd < 0:  # closed; or in the child of a fork, where its memory is not there
             self.refuse()
+        ioring_assert(op.table == cython.NULL)
+        ioring_assert(op.marks & MARK_LAUNCHED == 0)
         if self.spent_tail != self.spent_head:
             self.spent_tail -= 1
             op.index = self.spent[self.spent_tail & self.spent_mask]
+            ioring_assert(self.is_free(op.index))
             self.ops[op.index] = op
         else:
             self.place(op)
@@ -92,18 +98,26 @@ class Driver(RingCore):
             op = cython.cast(Op, self.ops[index])
             if op.token != token or op.table == cython.NULL:
                 continue
+            ioring_assert(op.table == cython.cast(cython.p_void, self))
+            ioring_assert(op.index == index)
             if isinstance(op, Sqe):
                 raise RingError("a ring is driven by compiled code or by wait_cqe(), not by both")
             if flags & URING_CQE_F_MORE == 0:
                 if op.marks & MARK_LAUNCHED:
                     self.tell(op, res, flags)
                     continue
+                ioring_assert(self.in_flight > 0)
                 op.table = cython.NULL
                 self.in_flight -= 1
             op.complete(res, flags)
 
     def tell(self, op, res, flags):
         """The final completion of an Op that was launched."""
+        ioring_assert(op.table == cython.cast(cython.p_void, self))
+        ioring_assert(op.marks & MARK_LAUNCHED != 0)
+        ioring_assert(self.holds(op))
+        ioring_assert(self.in_flight > 0)
+        ioring_assert(self.spent_tail - self.spent_head <= self.spent_mask)
         op.table = cython.NULL
         self.in_flight -= 1
         op.marks ^= MARK_LAUNCHED

@@ -74,6 +74,7 @@ class Lifecycle(OpTable):
     # Whose it is.
 
     def adopt(self):
+        ioring_assert(self.state == STATE_OPEN)
         self.owner = uring_thread_self()
         self.owner_tid = uring_gettid()
         self.forks = uring_forks
@@ -158,7 +159,9 @@ class Lifecycle(OpTable):
 
         Giving things up may run anybody's code. The caller holds a reference, so that the Op is not used again by it.
         """
+        ioring_assert(op.table == cython.NULL)
         if self.state == STATE_OPEN:
+            ioring_assert(self.spent_tail - self.spent_head <= self.spent_mask)
             self.spent[self.spent_tail & self.spent_mask] = op.index
             self.spent_tail += 1
         if op.marks & MARK_HELD:
@@ -168,6 +171,9 @@ class Lifecycle(OpTable):
 
     def end_op(self, op):
         """The request will be of no use any more, because the ring closes."""
+        ioring_assert(self.state == STATE_CLOSING)
+        ioring_assert(op.table == cython.cast(cython.p_void, self))
+        ioring_assert(self.in_flight > 0)
         op.table = cython.NULL
         self.in_flight -= 1
         self.retire_op(op)
@@ -204,6 +210,7 @@ class Lifecycle(OpTable):
         lost: cython.uint = 0
         if self.state != STATE_OPEN:
             return 0
+        ioring_assert(self.count_in_flight() == self.in_flight)
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
             # A later thread may have got the place in memory, but not the registered rings, of the ring's own.
@@ -216,6 +223,7 @@ class Lifecycle(OpTable):
             self.quiesce(seconds)
             self.discard()
             lost = self.in_flight
+            ioring_assert(self.count_in_flight() == lost)
             if lost:
                 ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
             else:
@@ -348,6 +356,7 @@ class Lifecycle(OpTable):
                     op = candidate
                     op.table = cython.NULL
             uring_close(cython.address(self.u))
+        ioring_assert(self.u.fd < 0)
         free(self.spent)
 
 

@@ -107,6 +107,11 @@ class RingCore(Lifecycle):
                     self.spent[self.spent_tail & self.spent_mask] = sqe.index
                     self.spent_tail += 1
                 raise
+        ioring_assert(self.state == STATE_OPEN)
+        ioring_assert(sqe.table == cython.NULL)
+        # What was kept by a preparation that found the request completed is given up at the next begin or completion.
+        ioring_assert(sqe.marks & ~MARK_HELD == 0)
+        ioring_assert(self.holds(sqe))
         self.generation += 1
         sqe.table = cython.cast(cython.p_void, self)
         sqe.token = ioring_token(self.generation, sqe.index)
@@ -126,6 +131,7 @@ class RingCore(Lifecycle):
         for _attempt in range(min(self.spent_tail - self.spent_head, 2)):
             index = self.spent[self.spent_head & self.spent_mask]
             self.spent_head += 1
+            ioring_assert(self.is_free(index))
             sqe = cython.cast(Sqe, self.ops[index])
             if cython.cast(cython.pointer(PyObject), sqe).ob_refcnt == 2:  # the table's and the variable's
                 return sqe
@@ -138,6 +144,7 @@ class RingCore(Lifecycle):
             # The program holds on to many: it may have this one, and the new one gets its index.
             sqe.index = self.spent[self.spent_head & self.spent_mask]
             self.spent_head += 1
+            ioring_assert(self.is_free(sqe.index))
             self.ops[sqe.index] = sqe
             return sqe
         self.place(sqe)
@@ -151,6 +158,7 @@ class RingCore(Lifecycle):
         queue: cython.p_uint = cython.cast(cython.p_uint, calloc(size, cython.sizeof(cython.uint)))
         count: cython.uint = self.spent_tail - self.spent_head
         place: cython.uint
+        ioring_assert(count < size)
         if queue == cython.NULL:
             self.ops.pop()
             raise MemoryError
@@ -395,6 +403,9 @@ class RingCore(Lifecycle):
         op = cython.cast(Op, self.ops[index])
         if op.token != token or op.table == cython.NULL:
             return self.foreign(cqe, token)
+        ioring_assert(op.table == cython.cast(cython.p_void, self))
+        ioring_assert(op.index == index)
+        ioring_assert(self.in_flight > 0)
         # The books first: what follows may allocate, collect garbage by that, and run anybody's code.
         final: cython.bint = flags & URING_CQE_F_MORE == 0
         if final:

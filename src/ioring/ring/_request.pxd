@@ -1,3 +1,4 @@
+cimport cython
 from ioring.ring.request_token cimport *
 from ioring.ring.uring cimport *
 
@@ -52,6 +53,14 @@ cdef class OpTable:
     cdef int place(self, Op op) except -1
     cdef Op find(self, uint64_t token)
     cdef uint64_t token_of(self, object target) except? 0
+
+    # For assertions.
+    @cython.final
+    cdef bint holds(self, Op op) noexcept
+    @cython.final
+    cdef bint is_free(self, unsigned index) noexcept
+    @cython.final
+    cdef unsigned count_in_flight(self) noexcept
 
 
 cdef enum:

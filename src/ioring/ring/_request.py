@@ -13,6 +13,9 @@ final completion; it is given up there and nowhere else.
 import cython
 from cython.cimports.ioring.ring.member import ioring_add_member
 
+ASSERTIONS = bool(IORING_ASSERTIONS)
+"""Whether this build checks what it relies on (see assertions.h): a debug build, or one for the sanitizers."""
+
 
 class Op:
     """One request on its way through the kernel."""
@@ -94,6 +97,28 @@ class OpTable:
                     )
                 found = op
         return TOKEN_BIT if found is None else found.token
+
+    # For assertions.
+
+    def holds(self, op):
+        """Whether the table's reference at the Op's index is to this Op."""
+        return op.index < cython.cast(cython.uint, len(self.ops)) and self.ops[op.index] is op
+
+    def is_free(self, index):
+        """Whether the table has this index, and the Op there is not in flight."""
+        return index < cython.cast(cython.uint, len(self.ops)) and cython.cast(Op, self.ops[index]).table == cython.NULL
+
+    def count_in_flight(self):
+        """How many Ops of the table are in flight: what ``in_flight`` must be."""
+        op: Op
+        count: cython.uint = 0
+        for candidate in self.ops:
+            op = candidate
+            if op.table != cython.NULL:
+                ioring_assert(op.table == cython.cast(cython.p_void, self))
+                ioring_assert(ioring_token_index(op.token) == op.index)
+                count += 1
+        return count
 
 
 def _add_members():

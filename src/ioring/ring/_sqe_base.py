@@ -92,6 +92,7 @@ class Entry(Op):
         self.writable()
         if turn != self.turn:
             raise RingError("the SQE was prepared again while its arguments were looked at")
+        ioring_assert(self.place.user_data == self.token)
         self.sqe.opcode = self.opcode = opcode
         self.sqe.flags |= self.fixed
         self.sqe.user_data = self.token

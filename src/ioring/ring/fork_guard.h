@@ -35,6 +35,7 @@ static inline int uring_watch_forks(void)
 
 static inline void uring_enlist(struct uring *u)
 {
+    ioring_assert(u->fd >= 0 && u != uring_all && !u->next && !u->previous);
     u->previous = NULL;
     u->next = uring_all;
     if (uring_all)

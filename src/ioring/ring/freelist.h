@@ -10,6 +10,8 @@
 
 #include <Python.h>
 
+#include "assertions.h"
+
 #define IORING_FREELIST_MAX 256
 
 static struct {
@@ -24,6 +26,8 @@ static struct {
 
 static void ioring_freelist_free(void *memory)
 {
+    ioring_assert(Py_TYPE((PyObject *)memory) == ioring_freelist.type);
+    ioring_assert(ioring_freelist.count >= 0 && ioring_freelist.count <= IORING_FREELIST_MAX);
     if (ioring_freelist.count < IORING_FREELIST_MAX)
         ioring_freelist.memory[ioring_freelist.count++] = (PyObject *)memory;
     else
@@ -41,6 +45,7 @@ static inline PyObject *ioring_freelist_new(void)
     if (ioring_freelist.count == 0)
         return ioring_freelist.type->tp_new(ioring_freelist.type, ioring_freelist.no_arguments, NULL);
     object = ioring_freelist.memory[--ioring_freelist.count];
+    ioring_assert(ioring_freelist.count >= 0 && Py_TYPE(object) == ioring_freelist.type);
     body = (uintptr_t *)((char *)object + sizeof(PyObject));
     for (i = 0; i < ioring_freelist.words; i++)
         body[i] = ioring_freelist.pristine[i];

@@ -24,6 +24,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "assertions.h"
+
 /* ---- structures ------------------------------------------------------------------------------------------ */
 
 struct uring_sqe {
@@ -343,6 +345,8 @@ static inline struct uring_sqe *uring_get_sqe(struct uring *u)
 {
     struct uring_sqe *sqe;
 
+    ioring_assert(u->fd >= 0);
+    ioring_assert(uring_sq_ready(u) <= u->sq_entries);
     if (uring_sq_ready(u) >= u->sq_entries)
         return NULL;
     sqe = &u->sqes[(size_t)((unsigned)u->sq_tail & u->sq_mask) << u->sqe_shift];
@@ -356,6 +360,7 @@ static inline struct uring_sqe *uring_get_sqe(struct uring *u)
 /* Shows the kernel everything prepared. How many entries it has not taken yet. */
 static inline unsigned uring_publish(struct uring *u)
 {
+    ioring_assert(u->sq_published <= u->sq_tail);
     u->sq_published = u->sq_tail;
     uring_store_release(u->sq_ktail, (unsigned)u->sq_tail);
     return uring_sq_ready(u);
@@ -385,6 +390,7 @@ static inline unsigned uring_cq_ready(const struct uring *u)
 static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
 {
     unsigned head = *u->cq_khead;
+    ioring_assert(uring_cq_ready(u) <= u->cq_entries);
     if (uring_load_acquire(u->cq_ktail) == head)
         return NULL;
     return &u->cqes[(size_t)(head & u->cq_mask) << u->cqe_shift];
@@ -393,11 +399,13 @@ static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
 /* The completion that so many others stand before; it must be there. */
 static inline struct uring_cqe *uring_cqe_at(const struct uring *u, unsigned ahead)
 {
+    ioring_assert(ahead < uring_cq_ready(u));
     return &u->cqes[(size_t)((*u->cq_khead + ahead) & u->cq_mask) << u->cqe_shift];
 }
 
 static inline void uring_cq_advance(struct uring *u, unsigned n)
 {
+    ioring_assert(n <= uring_cq_ready(u));
     uring_store_release(u->cq_khead, *u->cq_khead + n);
 }
 

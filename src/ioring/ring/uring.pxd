@@ -1,5 +1,6 @@
 # The C header as Cython sees it.
 
+from ioring.ring.assertions cimport *
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "uring.h" nogil:
