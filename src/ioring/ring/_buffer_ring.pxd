@@ -24,7 +24,8 @@ cdef class BufferRing:
     cdef char *buffers
     cdef size_t offset
 
-    # What stands where. A position is counted from the ring's first entry, modulo 65536 like the kernel's tail.
+    # Which buffer each entry names, which entry names each buffer, who has it, and how much of it is used up.
+    # Tails are counted from the ring's first entry, modulo 65536 like the kernel's.
     cdef uint16_t tail
     cdef uint16_t added
     cdef uint16_t *order

@@ -9,20 +9,20 @@ cdef extern from "Python.h":
 
 
 cdef class Lifecycle(OpTable):
-    # `forks` is compared with the process's count of forks.
+    # The process's count of forks when the ring was opened: another one means that this is a forked child.
     cdef unsigned long forks
     cdef int owner_tid
 
-    # Indices of Ops that are done, oldest first: a circular queue with room for every index.
+    # Indices of completed Ops, oldest first: a circular queue with room for every index.
     cdef unsigned *spent
     cdef unsigned spent_mask
     cdef unsigned spent_head
     cdef unsigned spent_tail
 
-    # Completions taken from the queue and not shown yet, the newest first.
+    # Completions taken from the kernel's queue that the program has not got yet, the newest first.
     cdef list backlog
 
-    # Groups by id, and those that were unregistered while a request might still write into them.
+    # Buffer rings by group id, and those that were unregistered while a request might still write into them.
     cdef dict buffer_rings
     cdef list retired
     cdef public object _fixed_buffers

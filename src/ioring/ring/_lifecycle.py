@@ -1,11 +1,11 @@
-"""Whose a ring is, and how it ends.
+"""The life of a ring: how it is opened, which thread owns it, and how it is closed.
 
 A ring belongs to one thread: the one that made it, or, when it was made with R_DISABLED, the one that enabled it.
-Every method looks at that first. A forked child finds its copy unusable, with its descriptor closed.
+Every method checks this first. In a forked child the ring cannot be used, and its descriptor is closed.
 
-Closing cancels what is in flight and reaps it before the memory is unmapped. What does not end in time, and what
-cannot be reaped because the last reference was dropped in another thread, is kept for ever rather than freed under
-the kernel's hands.
+Closing cancels the requests in flight and reaps their completions before the memory is unmapped. Memory of requests
+that do not end in time, or that cannot be reaped because the last reference to the ring was dropped in another thread,
+is never freed: the kernel may still write to it.
 """
 
 import time
@@ -33,18 +33,18 @@ CLOSE_SECONDS = 10.0
 LOST = "{} requests of a ring did not end: their memory will never be freed"
 
 ABANDONED = []
-"""What the kernel may still write to, of rings that are gone. Never emptied."""
+"""Memory of closed rings that the kernel may still write to. Never emptied."""
 
 ORPHANS = []
-"""Descriptors of rings that went away in another thread, with the places that they still have among the registered
-ones of their own: (thread, descriptor, index, count of forks). While it has its place a ring lives on in the kernel,
-and only its own thread can take it away."""
+"""Rings that were closed in another thread than their own while their descriptor was registered with that one
+(IORING_REGISTER_RING_FDS): (thread id, duplicate of the descriptor, registered index, count of forks). The registration
+keeps the ring alive in the kernel, and only its own thread can take it back: see release_orphans."""
 
 uring_watch_forks()
 
 
 class Lifecycle(OpTable):
-    """A ring from its opening to its end, without its use."""
+    """Opens, owns and closes a ring. How it is used is in the classes above."""
 
     def __cinit__(self):
         self.backlog = []
@@ -71,22 +71,24 @@ class Lifecycle(OpTable):
         if ORPHANS:
             release_orphans(cython.NULL)
 
-    # Whose it is.
+    # The thread that owns it.
 
     def adopt(self):
+        """Makes this thread the owner."""
         ioring_assert(self.state == STATE_OPEN)
         self.owner = uring_thread_self()
         self.owner_tid = uring_gettid()
         self.forks = uring_forks
 
     def check(self):
-        """That this thread may use the ring, and that there is one; else the exception that says why not."""
+        """Raises unless the ring is open and belongs to this thread."""
         # The child of a fork finds every descriptor -1.
         if self.state == STATE_OPEN and self.owner == uring_thread_self() and self.u.fd >= 0:
             return 0
         return self.refuse()
 
     def refuse(self):
+        """Raises the exception that says why the ring cannot be used."""
         if self.state == STATE_OPEN and self.forks != uring_forks:
             raise ForkedRing("the ring belongs to the parent process: make a new one in the child")
         if self.state == STATE_NEW:
@@ -116,26 +118,26 @@ class Lifecycle(OpTable):
         self.check()
 
     def _enabled(self):
-        """The ring was made with R_DISABLED and is enabled now: it belongs to this thread."""
+        """Notes that a ring made with R_DISABLED was enabled: it belongs to this thread from now on."""
         self.u.setup_flags &= ~cython.cast(cython.uint, URING_SETUP_R_DISABLED)
         self._move_here()
 
     def _move_here(self):
-        """The ring is this thread's from now on: allowed when it was made without SINGLE_ISSUER."""
+        """Makes the ring this thread's. The kernel allows it for rings without SINGLE_ISSUER."""
         if self.owner_tid != uring_gettid() and self.u.enter_flags & URING_ENTER_REGISTERED_RING:
             self.orphan()  # the index is another thread's
             self.leave_registered_fd()
         self.adopt()
 
     def _adopt_disabled(self):
-        """Lets another thread call register while the ring is disabled: it is about to enable it."""
+        """Makes the thread that is about to enable a disabled ring its owner, so that it may call register."""
         if self.state == STATE_OPEN and self.forks == uring_forks and self.u.setup_flags & URING_SETUP_R_DISABLED:
             self.owner = uring_thread_self()
         else:
             self.check()
 
     def _use_registered_fd(self, index):
-        """Enter by index from now on, or by descriptor when the index is negative."""
+        """Makes io_uring_enter use a registered index, or the descriptor again when the index is negative."""
         number: cython.int = index
         self.check()
         if number < 0:
@@ -155,9 +157,10 @@ class Lifecycle(OpTable):
     # The end: of a request, and of the ring.
 
     def retire_op(self, op):
-        """The request is over and no longer counted: its memory is given up, and the Op can be used again.
+        """Frees what a completed request held, and lets its Op be used again. The caller has already uncounted it.
 
-        Giving things up may run anybody's code. The caller holds a reference, so that the Op is not used again by it.
+        Dropping references may run arbitrary code. The caller holds a reference to the Op, so that such code does not
+        get it from get_sqe().
         """
         ioring_assert(op.table == cython.NULL)
         if self.state == STATE_OPEN:
@@ -170,7 +173,7 @@ class Lifecycle(OpTable):
         op.user_data = None
 
     def end_op(self, op):
-        """The request will be of no use any more, because the ring closes."""
+        """Ends a request of a ring that is being closed."""
         ioring_assert(self.state == STATE_CLOSING)
         ioring_assert(op.table == cython.cast(cython.p_void, self))
         ioring_assert(self.in_flight > 0)
@@ -204,7 +207,7 @@ class Lifecycle(OpTable):
             warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=2)
 
     def shut(self, seconds):
-        """Closes whatever happens. The number of requests that had to be given up."""
+        """Closes the ring and never fails. Returns the number of requests that did not end within ``seconds``."""
         op: Op
         ring: BufferRing
         lost: cython.uint = 0
@@ -213,7 +216,7 @@ class Lifecycle(OpTable):
         ioring_assert(self.count_in_flight() == self.in_flight)
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
-            # A later thread may have got the place in memory, but not the registered rings, of the ring's own.
+            # uring_thread_self() is an address, which a later thread may have got too; its registered rings are others.
             if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
                 if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
                     self.orphan()
@@ -227,7 +230,7 @@ class Lifecycle(OpTable):
             if lost:
                 ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
             else:
-                # Synchronously, unlike the kernel's own clean-up: a peer sees the end of the stream now.
+                # The kernel would do it later, in a worker. Peers of direct sockets shall see the stream's end now.
                 uring_sys_register(self.u.fd, URING_UNREGISTER_FILES, cython.NULL, 0)
                 if self._fixed_buffers is not None:
                     uring_sys_register(self.u.fd, URING_UNREGISTER_BUFFERS, cython.NULL, 0)
@@ -238,7 +241,7 @@ class Lifecycle(OpTable):
         self.files = 0
         self.in_flight = 0
         self.spent_head = self.spent_tail
-        # Giving things up may run anybody's code, which finds a closed ring.
+        # Dropping references may run arbitrary code, which finds a closed ring.
         ops, self.ops = self.ops, []
         for candidate in ops:
             op = candidate
@@ -255,7 +258,10 @@ class Lifecycle(OpTable):
         return lost
 
     def orphan(self):
-        """Leaves it to the ring's thread to take the ring from its registered ones: soon, or when it uses a ring."""
+        """Has the ring's own thread take back the registration of the descriptor: see ORPHANS.
+
+        The main thread does it as soon as the interpreter lets it, another one when it opens its next ring.
+        """
         fd: cython.int = dup(self.u.fd)
         if fd >= 0:
             ORPHANS.append((self.owner_tid, fd, self.u.enter_fd, self.forks))
@@ -264,7 +270,7 @@ class Lifecycle(OpTable):
         return 0
 
     def quiesce(self, seconds):
-        """Cancels everything and reaps until nothing is in flight, for so many seconds at most."""
+        """Cancels everything and reaps until nothing is in flight, for ``seconds`` at most."""
         op: Op
         place: sqe_p
         code: cython.int
@@ -302,7 +308,7 @@ class Lifecycle(OpTable):
                 return 0  # another thread's ring, or one that was never enabled
 
     def discard(self):
-        """Takes all completions from the queue for nobody to see."""
+        """Drops all completions in the queue. Descriptors that they brought are closed."""
         ends: cython.int[2]
         place: cqe_p
         token: uint64_t
@@ -361,7 +367,7 @@ class Lifecycle(OpTable):
 
 
 def release_orphans(unused):
-    """Takes this thread's orphans from its registered rings. In the main thread also called by the interpreter."""
+    """Takes back this thread's registrations of closed rings: see ORPHANS. A pending call of the main thread, too."""
     tid: cython.int = uring_gettid()
     for orphan in list(ORPHANS):
         owner, fd, index, forks = orphan
@@ -375,7 +381,7 @@ def release_orphans(unused):
 
 
 def drop_unseen(unseen):
-    """Closes what a completion brought that nobody will see."""
+    """Closes the descriptors that a completion brought which the program will not get."""
     cqe: Cqe = unseen
     if cqe.pipe:
         close_ends(cqe.ends)
@@ -385,6 +391,7 @@ def drop_unseen(unseen):
 
 
 def close_ends(ends):
+    """Closes both ends of a pipe."""
     close_descriptor(ends[0])
     close_descriptor(ends[1])
     return 0

@@ -1,4 +1,4 @@
-"""The exceptions of the ring, and the one place where a negative result becomes an OSError.
+"""The exceptions of the ring, and the function that makes an OSError of a negative result.
 
 ::
 

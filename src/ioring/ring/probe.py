@@ -134,9 +134,10 @@ def _operations(ring: RingCore) -> set[int]:
 
 
 def _knows(ring: RingCore, op: RegisterOp) -> bool:
-    """Whether the kernel has a registration: called with an impossible argument, an unknown one gives EINVAL.
+    """Whether the kernel knows a registration. It answers EINVAL to unknown ones.
 
-    EINVAL is also the answer to some impossible arguments, so each class is asked in a way that it answers otherwise.
+    Since EINVAL may also mean a wrong argument, each is called with arguments to which kernels that know it answer
+    something else.
     """
     return _PROBES[op](ring) if op in _PROBES else True
 

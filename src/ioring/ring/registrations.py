@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 _SPARSE = 1  # IORING_RSRC_REGISTER_SPARSE
 _WORKERS_MIN = 32
-"""Of a loop's ring, as many as Python's executors have threads at most. The kernel's own choice, 4 for each CPU, leaves
-too few files waiting for the disk together where CPUs are few."""
+"""So many kernel workers for files a loop's ring has at least, as many as Python's executors have threads at most. The
+kernel's own limit is 4 for each CPU: too few to keep a disk busy on a machine with few CPUs."""
 
 
 def descriptor_of(fd: _ProcessDescriptor) -> int:
@@ -53,7 +53,7 @@ def descriptor_of(fd: _ProcessDescriptor) -> int:
 
 
 def _address(buffer: bytearray | memoryview) -> int:
-    """Where a writable object's bytes lie. The caller keeps the object."""
+    """The address of a writable object's bytes. The caller must keep the object alive."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if len(buffer) else 0
 
 
@@ -63,7 +63,7 @@ class Registrations(Driver):
     __slots__ = ()
 
     def _do(self, op: RegisterOp, argument: WriteableBuffer | None, count: int) -> int:
-        """A registration; its result. OSError names it."""
+        """Calls io_uring_register and returns its result. An OSError names the operation."""
         result = self._register(op, argument, count)
         if result < 0:
             raise os_error(result, f"io_uring_register {op.name.lower()}")
@@ -116,11 +116,11 @@ class Registrations(Driver):
         self._use_registered_fd(struct.unpack_from("=I", argument)[0])
 
     def _spare_lookups(self) -> None:
-        """Registers the descriptor where that is possible: an `enter` is then 45 ns shorter (kernel 6.18)."""
+        """Registers the descriptor if possible: io_uring_enter then takes 45 ns less (measured on 6.18)."""
         try:
             self._register_own_fd()
         except OSError:
-            pass  # an older kernel, or 16 rings in this thread: it works by descriptor too
+            pass  # an older kernel, or this thread has 16 rings registered: the descriptor works too
 
     def unregister_ring_fd(self) -> None:
         """Takes ``register_ring_fd`` back (``io_uring_unregister_ring_fd``): each call looks the descriptor up again.
@@ -474,10 +474,10 @@ class Registrations(Driver):
         return values[0], values[1]
 
     def _ensure_workers(self) -> None:
-        """Has at least _WORKERS_MIN workers for files allowed, as far as the kernel lets us.
+        """Raises the limit on kernel workers for files to _WORKERS_MIN, if the kernel allows it.
 
-        They are the thread's, not the ring's, and its first ring, however small, settled how many there may be: after
-        one with a single entry everything that waits for a disk would be done one after the other.
+        Workers belong to the thread, and the size of its first ring set the limit for all of its rings: if that had a
+        single entry, requests that wait for a disk would be done one after the other.
         """
         try:
             allowed, _ = self.register_iowq_max_workers(0, 0)

@@ -103,7 +103,7 @@ class Ring(Registrations):
 
 
 def _check_flags(flags: SetupFlags) -> None:
-    """Combinations that the kernel refuses with no more than EINVAL."""
+    """Raises ValueError for combinations that the kernel refuses with EINVAL, which does not say why."""
     f = SetupFlags
     if flags & f.DEFER_TASKRUN and not flags & f.SINGLE_ISSUER:
         raise ValueError("DEFER_TASKRUN needs SINGLE_ISSUER")

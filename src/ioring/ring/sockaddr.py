@@ -1,4 +1,4 @@
-"""Socket addresses between Python's form and the kernel's ``struct sockaddr``. Nothing here looks up names."""
+"""Converts socket addresses between Python's form and the kernel's ``struct sockaddr``. Names are not looked up."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 STORAGE_SIZE = 128
 """sizeof(struct sockaddr_storage)."""
 
-# Not every build of Python has these two.
+# Not every build of Python has these two in its socket module.
 AF_NETLINK = 16
 AF_VSOCK = 40
 
 KNOWN = frozenset((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK, AF_VSOCK))
-"""The families whose addresses are known here, both ways."""
+"""The address families that encode() and decode() know."""
 
 
 def encode(address: _Address | tuple[int, int], family: int = 0) -> bytes:
@@ -78,9 +78,9 @@ def encode(address: _Address | tuple[int, int], family: int = 0) -> bytes:
 
 
 def encode_for(family: int, address: object) -> bytes | None:
-    """The same for a socket of a family; ``None`` when only the socket module can say what the address is.
+    """``encode`` for a socket of this family; ``None`` when the address is better given to the socket module.
 
-    Or what is wrong with it: its own functions raise the exceptions that programs expect.
+    That is so for addresses that it alone understands, and for wrong ones: its functions raise what programs expect.
     """
     try:
         name = encode(cast("_Address", address), family)

@@ -1,4 +1,4 @@
-"""Structures that the kernel fills, and those that describe a request: buffers with names for their parts."""
+"""Structures that the kernel fills in or reads, as buffers whose fields are properties."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def try_ring(flags: SetupFlags = SetupFlags(0)) -> tuple[RingCore | None, int]:
 
 
 def accepts_any_ring() -> bool:
-    """Whether the plainest ring can be had: then EINVAL was about flags."""
+    """Whether a ring without any flags can be had: then EINVAL was about the flags."""
     ring, _ = try_ring()
     if ring is not None:
         ring.close()
