@@ -20,6 +20,7 @@ from rings import (
     drain,
     make,
     needs,
+    python,
     resizable,
     ring_mappings,
     stir,
@@ -486,6 +487,23 @@ def test_memory_of_a_request_that_does_not_end_is_never_freed(error, monkeypatch
     os.close(writing)
     with pytest.raises(RingClosed):
         ring.submit()
+
+
+def test_ring_that_is_dropped_at_the_very_end():
+    """When the interpreter has taken down the modules: what the kernel may write to has to outlive that, too."""
+    said = python("""
+import os, sys
+class Last:
+    pass
+ring = Ring(8)
+reading, writing = os.pipe()
+ring.get_sqe().prep_read(reading, bytearray(1000))
+ring.submit()
+sys.last = Last()  # goes after the modules
+sys.last.ring = ring
+del ring
+""")
+    assert said == ""
 
 
 # Growth.

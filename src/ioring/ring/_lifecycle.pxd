@@ -25,6 +25,9 @@ cdef class Lifecycle(OpTable):
     # Buffer rings by group id, and those that were unregistered while a request might still write into them.
     cdef dict buffer_rings
     cdef list retired
+
+    # Set by Registrations: the views of registered buffers (None for an empty place), or None without any; and whether
+    # the program itself called register_ring_fd().
     cdef public object _fixed_buffers
     cdef public bint _fd_asked
 
@@ -37,8 +40,11 @@ cdef class Lifecycle(OpTable):
     cdef int quiesce(self, double seconds) except -1
     cdef int discard(self) except -1
     cdef int shut(self, double seconds) except -1
+    cdef int end_requests(self, double seconds) except -1
+    cdef void abandon(self) noexcept
 
 
+cdef double monotonic_seconds() noexcept
 cdef int release_orphans(void *unused) except -1
 cdef int drop_unseen(object unseen) except -1
 cdef int close_ends(int *ends) except -1

@@ -8,10 +8,10 @@ that do not end in time, or that cannot be reaped because the last reference to 
 is never freed: the kernel may still write to it.
 """
 
-import time
 import warnings
 
 import cython
+from cython.cimports.cpython.ref import Py_INCREF
 from cython.cimports.ioring.ring.fork_guard import (
     uring_close,
     uring_enlist,
@@ -22,6 +22,7 @@ from cython.cimports.ioring.ring.fork_guard import (
 from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memset
+from cython.cimports.posix.time import CLOCK_MONOTONIC, clock_gettime, timespec
 from cython.cimports.posix.unistd import close as close_descriptor
 from cython.cimports.posix.unistd import dup, getpid, usleep
 
@@ -31,9 +32,6 @@ CLOSE_SECONDS = 10.0
 """How long close() waits for requests that cannot be cancelled: the disk reads of a dead NFS server, say."""
 
 LOST = "{} requests of a ring did not end: their memory will never be freed"
-
-ABANDONED = []
-"""Memory of closed rings that the kernel may still write to. Never emptied."""
 
 ORPHANS = []
 """Rings that were closed in another thread than their own while their descriptor was registered with that one
@@ -207,28 +205,27 @@ class Lifecycle(OpTable):
             warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=2)
 
     def shut(self, seconds):
-        """Closes the ring and never fails. Returns the number of requests that did not end within ``seconds``."""
+        """Closes the ring in any case. Returns the number of requests that did not end within ``seconds``.
+
+        An exception on the way is raised when the ring is closed.
+        """
         op: Op
         ring: BufferRing
         lost: cython.uint = 0
+        failure: object = None
         if self.state != STATE_OPEN:
             return 0
         ioring_assert(self.count_in_flight() == self.in_flight)
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
-            # uring_thread_self() is an address, which a later thread may have got too; its registered rings are others.
-            if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
-                if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
-                    self.orphan()
-                self.leave_registered_fd()
-            elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
-                uring_unregister_ring_fd(cython.address(self.u))
-            self.quiesce(seconds)
-            self.discard()
+            try:
+                self.end_requests(seconds)
+            except BaseException as error:
+                failure = error
             lost = self.in_flight
             ioring_assert(self.count_in_flight() == lost)
             if lost:
-                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+                self.abandon()
             else:
                 # The kernel would do it later, in a worker. Peers of direct sockets shall see the stream's end now.
                 uring_sys_register(self.u.fd, URING_UNREGISTER_FILES, cython.NULL, 0)
@@ -255,7 +252,32 @@ class Lifecycle(OpTable):
             for candidate in ops:
                 op = candidate
                 op.release()
+        if failure is not None:
+            raise failure
         return lost
+
+    def end_requests(self, seconds):
+        """Cancels everything and reaps it. What is still in flight afterwards could not be ended."""
+        # uring_thread_self() is an address, which a later thread may have got too; its registered rings are others.
+        if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
+            if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
+                self.orphan()
+            self.leave_registered_fd()
+        elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
+            uring_unregister_ring_fd(cython.address(self.u))
+        self.quiesce(seconds)
+        return self.discard()
+
+    def abandon(self):
+        """Keeps all memory that the kernel may still write to, also beyond the interpreter's end.
+
+        So it is no list that holds it, which would go with its module, but references that nobody gives up.
+        """
+        Py_INCREF(self.ops)
+        Py_INCREF(self.buffer_rings)
+        Py_INCREF(self.retired)
+        Py_INCREF(self.provided)
+        Py_INCREF(self._fixed_buffers)
 
     def orphan(self):
         """Has the ring's own thread take back the registration of the descriptor: see ORPHANS.
@@ -286,10 +308,10 @@ class Lifecycle(OpTable):
             op = candidate
             if op.table != cython.NULL and op.position >= limit:
                 self.end_op(op)
-        deadline: cython.double = time.monotonic() + seconds
+        deadline: cython.double = monotonic_seconds() + seconds
         while True:
             self.discard()
-            if self.in_flight == 0 or time.monotonic() > deadline:
+            if self.in_flight == 0 or monotonic_seconds() > deadline:
                 return 0
             # Twice, because neither finds all: an entry waits behind an IO_DRAIN, and the registration does not see the
             # kernel workers of an SQPOLL thread. Restrictions may forbid one of the two.
@@ -348,6 +370,8 @@ class Lifecycle(OpTable):
         lost: cython.uint
         if self.state == STATE_OPEN:
             lost = self.shut(2.0)
+            if warnings is None:
+                return  # the interpreter is at its end
             if lost:
                 warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=1)
             if not inherited:
@@ -357,13 +381,20 @@ class Lifecycle(OpTable):
         op: Op
         if self.state == STATE_OPEN:  # only when a subclass overrides __del__
             if self.in_flight and self.ops is not None:
-                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+                self.abandon()
                 for candidate in self.ops:
                     op = candidate
                     op.table = cython.NULL
             uring_close(cython.address(self.u))
         ioring_assert(self.u.fd < 0)
         free(self.spent)
+
+
+def monotonic_seconds():
+    """What time.monotonic() gives, also at the interpreter's end, when there are no modules any more."""
+    clock: timespec
+    clock_gettime(CLOCK_MONOTONIC, cython.address(clock))
+    return clock.tv_sec + clock.tv_nsec * 1e-9
 
 
 def release_orphans(unused):

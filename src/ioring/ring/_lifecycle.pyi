@@ -1,11 +1,10 @@
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ioring.ring._request import OpTable
 
 CLOSE_SECONDS: float
 LOST: str
-ABANDONED: list[tuple[Any, ...]]
 ORPHANS: list[tuple[int, int, int, int]]
 
 class Lifecycle(OpTable):
