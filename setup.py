@@ -100,6 +100,7 @@ class BuildExt(build_ext):
             self.extensions,
             build_dir=str(c_dir),
             compiler_directives=DIRECTIVES,
+            emit_linenums=True,  # assertions, sanitizers and gdb then name lines of the .py
             nthreads=os.cpu_count() or 1,
             force=stale,
             quiet=True,

@@ -61,10 +61,7 @@ STRUCTURES = {  # ioring's name: (the header's name, its names of fields that ar
     "uring_timespec": ("__kernel_timespec", {}),
     "uring_getevents_arg": ("io_uring_getevents_arg", {}),
     "uring_buf": ("io_uring_buf", {}),
-    "uring_buf_reg": ("io_uring_buf_reg", {}),
     "uring_recvmsg_out": ("io_uring_recvmsg_out", {}),
-    "uring_open_how": ("open_how", {}),
-    "uring_futex_waitv": ("futex_waitv", {"reserved": "__reserved"}),
 }
 
 

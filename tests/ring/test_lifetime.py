@@ -20,6 +20,7 @@ from rings import (
     drain,
     make,
     needs,
+    python,
     resizable,
     ring_mappings,
     stir,
@@ -466,9 +467,9 @@ def stubborn():
 
 @pytest.mark.parametrize("error", [False, True])
 def test_memory_of_a_request_that_does_not_end_is_never_freed(error, monkeypatch):
-    from ioring.ring import _lifecycle as core
+    from ioring.ring import _lifecycle
 
-    monkeypatch.setattr(core, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(_lifecycle, "CLOSE_SECONDS", 0.1)
     ring, reading, writing, buffer = stubborn()
     with warnings.catch_warnings(record=not error) as caught:
         warnings.simplefilter("error" if error else "always", ResourceWarning)
@@ -486,6 +487,23 @@ def test_memory_of_a_request_that_does_not_end_is_never_freed(error, monkeypatch
     os.close(writing)
     with pytest.raises(RingClosed):
         ring.submit()
+
+
+def test_ring_that_is_dropped_at_the_very_end():
+    """When the interpreter has taken down the modules: what the kernel may write to has to outlive that, too."""
+    said = python("""
+import os, sys
+class Last:
+    pass
+ring = Ring(8)
+reading, writing = os.pipe()
+ring.get_sqe().prep_read(reading, bytearray(1000))
+ring.submit()
+sys.last = Last()  # goes after the modules
+sys.last.ring = ring
+del ring
+""")
+    assert said == ""
 
 
 # Growth.

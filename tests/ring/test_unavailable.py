@@ -94,7 +94,7 @@ ring.close()
     ],
 )
 def test_reason_for_eperm_depends_on_the_sysctl(disabled, words, monkeypatch):
-    module = import_module("ioring.ring.probe")
+    module = import_module("ioring.ring.unavailable")
     monkeypatch.setattr(module, "_read_int", lambda path: disabled if path.endswith("disabled") else 1234)
     reason = module.explain(errno.EPERM)
     assert re.search(words, reason)

@@ -11,9 +11,8 @@ finds a slot, and is served.
 """
 
 import cython
+from cython.cimports.ioring.loop.socket_api import MSG_NOSIGNAL, MSG_WAITALL
 from cython.cimports.libc.errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
-
-MSG_NOSIGNAL_WAITALL = cython.declare(cython.uint, 0x4100)
 
 
 class Accept(Op):
@@ -99,7 +98,7 @@ class Connection:
         sqe.addr = cython.cast(cython.size_t, buffers.buffers + cython.cast(cython.size_t, bid) * buffers.buffer_size)
         sqe.addr += self.sent
         sqe.len = self.length - self.sent
-        sqe.op_flags = MSG_NOSIGNAL_WAITALL
+        sqe.op_flags = MSG_NOSIGNAL | MSG_WAITALL
         self.sending = 1
         return 0
 
@@ -113,6 +112,8 @@ class Connection:
             self.echo.messages += 1
             self.echo.octets += res
             self.backlog.append((bid, res))
+            if IORING_ASSERTIONS:
+                ioring_assert(cython.cast(cython.uint, len(self.backlog)) <= self.echo.buffers.entries)
             if not self.sending:
                 self.sent = 0
                 self.start_send()

@@ -173,6 +173,7 @@ class LoopCore:
 
     def launch(self, op):
         """An SQE for an operation. The ring holds the operation until its final completion."""
+        ioring_assert(op.loop is self)
         self.counts.submissions += 1
         return self.ring.launch(op)
 
@@ -269,6 +270,7 @@ class LoopCore:
         """Closes a direct descriptor."""
         sqe: sqe_p
         if not self._closed:
+            ioring_assert(self.slots_used > 0)
             self.slots_used -= 1
             sqe = self.ring.send_off()
             sqe.opcode = URING_OP_CLOSE
@@ -320,6 +322,8 @@ class LoopCore:
     def push(self, item):
         while self.tail - self.head > self.mask:
             self.grow()
+        if IORING_ASSERTIONS:
+            ioring_assert(self.ready[self.tail & self.mask] is None)
         self.ready[self.tail & self.mask] = item
         self.tail += 1
         return 0
@@ -569,6 +573,7 @@ class LoopCore:
         try:
             while place < len(self.queue):
                 op = cython.cast(LoopOp, self.queue[place])
+                ioring_assert(op.queued)
                 place += 1
                 op.queued = False
                 op.prepare()

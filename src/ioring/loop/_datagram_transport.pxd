@@ -9,13 +9,6 @@ from ioring.loop.context_call cimport ioring_run_method2
 from ioring.loop._transport cimport *
 
 
-cdef struct recvmsg_out:
-    uint32_t namelen
-    uint32_t controllen
-    uint32_t payloadlen
-    uint32_t flags
-
-
 @cython.final
 cdef class SendDatagram(LoopOp):
     cdef Datagram transport

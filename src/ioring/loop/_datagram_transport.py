@@ -91,19 +91,19 @@ class Datagram(Transport):
 
     def complete(self, res, flags):
         bid: cython.uint
-        out: cython.pointer(recvmsg_out)
+        out: cython.pointer(uring_recvmsg_out)
         place: cython.p_char
         data: bytes = None
         if flags & URING_CQE_F_BUFFER:
             bid = flags >> URING_CQE_BUFFER_SHIFT
             self.buffers.hand_out(bid)
             place = self.buffers.buffers + cython.cast(cython.size_t, bid) * self.buffers.buffer_size
-            out = cython.cast(cython.pointer(recvmsg_out), place)
-            place += cython.sizeof(recvmsg_out)
+            out = cython.cast(cython.pointer(uring_recvmsg_out), place)
+            place += cython.sizeof(uring_recvmsg_out)
             address = None
-            if res >= cython.cast(cython.int, cython.sizeof(recvmsg_out) + NAME_SIZE):
+            if res >= cython.cast(cython.int, cython.sizeof(uring_recvmsg_out) + NAME_SIZE):
                 address = self.address_of(cython.cast(cython.pointer(cython.uchar), place), min(out.namelen, NAME_SIZE))
-                data = PyBytes_FromStringAndSize(place + NAME_SIZE, res - cython.sizeof(recvmsg_out) - NAME_SIZE)
+                data = PyBytes_FromStringAndSize(place + NAME_SIZE, res - cython.sizeof(uring_recvmsg_out) - NAME_SIZE)
             self.buffers.put(bid)
             self.buffers.show(1)
         if data is not None and not self.lost and not self.closing:

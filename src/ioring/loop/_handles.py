@@ -11,6 +11,7 @@ import reprlib
 import cython
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
 from cython.cimports.ioring.loop.context_call import ioring_run
+from cython.cimports.ioring.ring.assertions import IORING_ASSERTIONS, ioring_assert
 from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
 
 
@@ -166,6 +167,11 @@ class Timers:
     def remove(self, handle):
         last: TimerHandle
         place: cython.Py_ssize_t = handle.position
+        ioring_assert(handle.timers is self)
+        ioring_assert(place >= 0)
+        ioring_assert(place < self.count)
+        if IORING_ASSERTIONS:
+            ioring_assert(self.heap[place] is handle)
         handle.position = -1
         handle.timers = None
         self.count -= 1
@@ -178,6 +184,7 @@ class Timers:
         return 0
 
     def first(self):
+        ioring_assert(self.count > 0)
         return cython.cast(TimerHandle, self.heap[0])
 
     def rise(self, handle, place):

@@ -3,6 +3,13 @@ from ioring.ring.uring cimport *
 from ioring.ring._cqe cimport Cqe
 
 
+# Who has a buffer.
+cdef enum:
+    BY_PROGRAM = 0   # a completion handed it out
+    ADDED = 1        # put into the ring, and not shown to the kernel yet
+    BY_KERNEL = 2
+
+
 @cython.final
 cdef class BufferRing:
     cdef readonly unsigned entries
@@ -17,7 +24,8 @@ cdef class BufferRing:
     cdef char *buffers
     cdef size_t offset
 
-    # What stands where. A position is counted from the ring's first entry, modulo 65536 like the kernel's tail.
+    # Which buffer each entry names, which entry names each buffer, who has it, and how much of it is used up.
+    # Tails are counted from the ring's first entry, modulo 65536 like the kernel's.
     cdef uint16_t tail
     cdef uint16_t added
     cdef uint16_t *order

@@ -18,10 +18,6 @@ from cython.cimports.libc.stdlib import calloc, free
 from ioring.ring.constants import BUFFER_RING_ENTRIES_MAX
 from ioring.ring.errors import RegistrationError
 
-BY_PROGRAM = cython.declare(cython.int, 0)
-ADDED = cython.declare(cython.int, 1)
-BY_KERNEL = cython.declare(cython.int, 2)
-
 
 def _power_of_two(value):
     number: cython.longlong = integer(value, "entries", -(1 << 62), 1 << 62)
@@ -91,7 +87,7 @@ class BufferRing:
             PyBuffer_Release(cython.address(self.exported))
 
     def attach(self, group):
-        """The kernel is about to read the ring from its first entry: puts every buffer there that is not in use."""
+        """Prepares for a registration, after which the kernel reads from the first entry: adds all unused buffers."""
         bid: cython.uint
         if self.group is not None:
             raise RegistrationError(f"the buffer ring is registered already, as group {self.group}")
@@ -100,18 +96,24 @@ class BufferRing:
         self.available = 0
         for bid in range(self.entries):
             if self.holder[bid] != BY_PROGRAM:
+                self.holder[bid] = BY_PROGRAM
                 self.put(bid)
         self.show(self.added)
         return 0
 
     def detach(self):
+        """Notes that the buffer ring is no longer registered."""
         self.group = None
 
     # Giving buffers to the kernel.
 
     def put(self, bid):
+        """Adds a buffer of the program behind those already added; the kernel does not see it before show()."""
         place: cython.uint = (self.tail + self.added) & (self.entries - 1)
         entry: buf_p = self.ring + place
+        ioring_assert(bid < self.entries)
+        ioring_assert(self.holder[bid] == BY_PROGRAM)
+        ioring_assert(self.available < self.entries)
         entry.addr = cython.cast(cython.size_t, self.buffers + cython.cast(cython.size_t, bid) * self.buffer_size)
         entry.len = self.buffer_size
         entry.bid = bid
@@ -123,8 +125,11 @@ class BufferRing:
         self.available += 1
 
     def show(self, count):
+        """Makes the oldest ``count`` added buffers visible to the kernel."""
         place: cython.uint
+        ioring_assert(count <= self.added)
         for place in range(self.tail, self.tail + count):
+            ioring_assert(self.holder[self.order[place & (self.entries - 1)]] == ADDED)
             self.holder[self.order[place & (self.entries - 1)]] = BY_KERNEL
         self.added -= count
         self.tail += count
@@ -134,6 +139,7 @@ class BufferRing:
         return integer(bid, "buffer id", 0, self.entries - 1)
 
     def check_held(self, bid):
+        """The id as a number, if the program has the buffer; else ValueError."""
         number: cython.int = self.check_bid(bid)
         if self.holder[number] != BY_PROGRAM:
             raise ValueError(f"buffer {number} is with the kernel: only a buffer that a completion gave can be added")
@@ -190,10 +196,10 @@ class BufferRing:
     # Taking bytes from the kernel.
 
     def take(self, bid, res, bundle, more):
-        """A completion names a buffer: notes who has which bytes now.
+        """Notes that the buffers which a completion names are the program's.
 
-        The places are remembered only as long as nothing is recycled over them, so what lies in more than one
-        buffer, or not at a buffer's beginning, is written down at once: a list of (id, begin, length).
+        Returns where the bytes lie when that is not the beginning of one buffer, as a list of (id, begin, length): it
+        cannot be told later, since recycled buffers overwrite the order of the entries.
         """
         left: cython.uint = res if res > 0 else 0
         place: cython.uint
@@ -208,6 +214,7 @@ class BufferRing:
         place = self.position[bid]
         while True:
             begin = self.consumed[bid]
+            ioring_assert(begin <= self.buffer_size)
             length = min(left, self.buffer_size - begin)
             segments.append((bid, begin, length))
             left -= length
@@ -223,11 +230,13 @@ class BufferRing:
         return segments
 
     def hand_out(self, bid):
+        """Notes that a buffer is the program's, if it was the kernel's."""
         if self.holder[bid] == BY_KERNEL:
             self.holder[bid] = BY_PROGRAM
             self.available -= 1
 
     def segments_of(self, cqe):
+        """Where the bytes of a completion lie: a list of (id, begin, length)."""
         if cqe is None or cqe.additional is None or cqe.additional.source is not self:
             raise ValueError("the completion has no buffer of this group")
         if cqe.additional.segments is not None:
@@ -237,8 +246,8 @@ class BufferRing:
     def views(self, cqe):
         """The bytes of a completion where they lie: a list of memoryviews, one per buffer.
 
-        More than one only for a bundle. The views stay valid memory for ever, but what stands in it changes once
-        the buffer was recycled.
+        More than one only for a bundle. The views stay valid for as long as they exist, but their contents change
+        once the buffer was recycled.
 
         Raises:
             ValueError: the completion has no buffer of this group.

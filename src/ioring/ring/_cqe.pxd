@@ -5,8 +5,7 @@ from ioring.ring.uring cimport *
 
 @cython.final
 cdef class Additional:
-    # What few completions have: a CQE32's further words; the buffer ring that received, and where
-    # the bytes are.
+    # The further words of a CQE32; the buffer ring whose buffers were used, and where the bytes lie.
     cdef tuple extra
     cdef object source
     cdef list segments
@@ -16,7 +15,7 @@ cdef class Additional:
 cdef class Cqe:
     cdef int32_t number
     cdef readonly uint32_t flags
-    cdef object user_data  # this and res stand behind flags: that is how their offsets are found
+    cdef object user_data  # this and res must follow flags, from whose offset theirs are computed
     cdef object res
     cdef int16_t opcode
     cdef bint descriptor

@@ -9,7 +9,7 @@ from ioring.ring.errors import operation_name, os_error
 
 
 class Additional:
-    """What is kept for the few completions that have it."""
+    """Rare parts of a completion: the further words of a CQE32, and buffers of a buffer ring."""
 
 
 class Cqe:
@@ -77,7 +77,7 @@ class Cqe:
 
 
 def new_cqe():
-    """An empty Cqe. To make it may collect garbage, and with it run anybody's code."""
+    """An empty Cqe. Allocating it may collect garbage, and so run arbitrary code."""
     return cython.cast(Cqe, ioring_freelist_new())
 
 

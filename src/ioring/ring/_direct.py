@@ -1,4 +1,4 @@
-"""A descriptor in the ring's own file table."""
+"""``Direct``: a slot of the ring's own file table in place of a descriptor."""
 
 import cython
 from cython.cimports.ioring.ring._integers import integer

@@ -1,8 +1,8 @@
 # cython: boundscheck=False, nonecheck=False
-"""The ring as compiled code uses it.
+"""The ring as compiled code uses it: requests are Ops whose complete() is called, without Sqe and Cqe objects.
 
-An Op is placed once and armed for each request, or launched for one request, and told by its complete(). A program
-goes another way (see ring.py): one ring goes one of the two.
+An Op is either placed into the table once and armed for each request, or launched, which places it for one request.
+Programs use get_sqe() and wait_cqe() instead (see _queues.py). One ring is driven in one of the two ways.
 """
 
 import cython
@@ -11,34 +11,36 @@ from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
 
 from ioring.ring.errors import RingError, os_error
 
-TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-INDEX_BITS = cython.declare(cython.int, 22)
-INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
-
 
 class Driver(RingCore):
-    """What ``ioring.Ring`` is made of: everything but the registrations."""
+    """The base of ``ioring.Ring``: everything but the registrations."""
 
     def arm(self, op):
-        """An entry for the Op's next request, all zero but for the token. The Op must not be in flight."""
+        """An entry for the Op's next request, zeroed but for the token. The Op is placed and not in flight."""
         place: sqe_p = uring_get_sqe(cython.address(self.u))
         if place == cython.NULL:
             place = self.make_room()
+        ioring_assert(self.state == STATE_OPEN)
+        ioring_assert(op.table == cython.NULL)
+        ioring_assert(self.holds(op))
         self.generation += 1
         op.table = cython.cast(cython.p_void, self)
-        op.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | op.index
+        op.token = ioring_token(self.generation, op.index)
         op.position = self.u.sq_tail - 1
         place.user_data = op.token
         self.in_flight += 1
         return place
 
     def launch(self, op):
-        """What arm does, for an Op without an index: it has one, and the table's reference, until it is done."""
+        """An entry for an Op that has no index. The table gives it one, and keeps it alive, until it completes."""
         if self.u.fd < 0:  # closed; or in the child of a fork, where its memory is not there
             self.refuse()
+        ioring_assert(op.table == cython.NULL)
+        ioring_assert(op.marks & MARK_LAUNCHED == 0)
         if self.spent_tail != self.spent_head:
             self.spent_tail -= 1
             op.index = self.spent[self.spent_tail & self.spent_mask]
+            ioring_assert(self.is_free(op.index))
             self.ops[op.index] = op
         else:
             self.place(op)
@@ -47,7 +49,7 @@ class Driver(RingCore):
         try:
             place: sqe_p = self.arm(op)
         except BaseException:
-            self.ops[op.index] = self.nobody
+            self.ops[op.index] = self.vacant
             self.spent[self.spent_tail & self.spent_mask] = op.index
             self.spent_tail += 1
             raise
@@ -55,7 +57,7 @@ class Driver(RingCore):
         return place
 
     def send_off(self):
-        """An entry for a request whose result nobody waits for, and that uses no memory: a cancellation, a close."""
+        """An entry for a request whose result is not needed, and that uses no memory: a cancellation, a close."""
         if self.u.fd < 0:
             self.refuse()
         place: sqe_p = uring_get_sqe(cython.address(self.u))
@@ -65,7 +67,7 @@ class Driver(RingCore):
         return place
 
     def reap(self):
-        """Tells the Ops of everything that is in the completion queue. How many completions there were."""
+        """Calls complete() for each completion in the queue. Returns how many there were."""
         place: cqe_p
         token: uint64_t
         res: int32_t
@@ -79,7 +81,7 @@ class Driver(RingCore):
                 if self.state == STATE_OPEN:
                     self.refuse()
                 return count
-            if left == 0:  # what an exchange in between has brought waits for the next turn
+            if left == 0:  # completions that came meanwhile wait for the next turn
                 return count
             left -= 1
             place = uring_peek_cqe(cython.address(self.u))
@@ -90,34 +92,42 @@ class Driver(RingCore):
             flags = place.flags
             uring_cq_advance(cython.address(self.u), 1)
             count += 1
-            index = token & INDEX_MASK
+            index = ioring_token_index(token)
             if token & TOKEN_BIT == 0 or index >= cython.cast(cython.uint, len(self.ops)):
                 continue
             op = cython.cast(Op, self.ops[index])
             if op.token != token or op.table == cython.NULL:
                 continue
+            ioring_assert(op.table == cython.cast(cython.p_void, self))
+            ioring_assert(op.index == index)
             if isinstance(op, Sqe):
                 raise RingError("a ring is driven by compiled code or by wait_cqe(), not by both")
             if flags & URING_CQE_F_MORE == 0:
                 if op.marks & MARK_LAUNCHED:
                     self.tell(op, res, flags)
                     continue
+                ioring_assert(self.in_flight > 0)
                 op.table = cython.NULL
                 self.in_flight -= 1
             op.complete(res, flags)
 
     def tell(self, op, res, flags):
-        """The final completion of an Op that was launched."""
+        """Ends an Op that was launched, and calls its complete() with the final completion."""
+        ioring_assert(op.table == cython.cast(cython.p_void, self))
+        ioring_assert(op.marks & MARK_LAUNCHED != 0)
+        ioring_assert(self.holds(op))
+        ioring_assert(self.in_flight > 0)
+        ioring_assert(self.spent_tail - self.spent_head <= self.spent_mask)
         op.table = cython.NULL
         self.in_flight -= 1
         op.marks ^= MARK_LAUNCHED
-        self.ops[op.index] = self.nobody
+        self.ops[op.index] = self.vacant
         self.spent[self.spent_tail & self.spent_mask] = op.index
         self.spent_tail += 1
         return op.complete(res, flags)
 
     def reap_one(self, op):
-        """Tells one Op, which was launched, of its completion, ahead of those that came before it."""
+        """Calls complete() of one launched Op, if it has completed, ahead of the completions before its own."""
         place: cqe_p
         ahead: cython.uint
         for ahead in range(uring_cq_ready(cython.address(self.u))):
@@ -128,9 +138,9 @@ class Driver(RingCore):
         return 0
 
     def exchange_early(self):
-        """Submits what is prepared, and tells the Ops with MARK_EARLY that completed by that, ahead of all others.
+        """Submits what is prepared, and calls complete() of Ops with MARK_EARLY that it completed, ahead of others.
 
-        Their completions stay in the queue and mean nothing any more.
+        Their completions stay in the queue, and are then ignored because their tokens are out of date.
         """
         place: cqe_p
         op: Op
@@ -141,7 +151,7 @@ class Driver(RingCore):
         before = uring_cq_ready(cython.address(self.u))
         self.exchange(0, 0)
         for ahead in range(before, uring_cq_ready(cython.address(self.u))):
-            if self.u.fd < 0:  # forked by what was told
+            if self.u.fd < 0:  # complete() may run code that closes the ring or forks
                 self.refuse()
             place = uring_cqe_at(cython.address(self.u), ahead)
             op = self.find(place.user_data)
@@ -150,7 +160,7 @@ class Driver(RingCore):
         return 0
 
     def exchange(self, wait, timeout_ns):
-        """Submits what is prepared, and waits for so many completions and for so long (negative: for ever)."""
+        """Submits what is prepared, and waits for ``wait`` completions. A negative ``timeout_ns`` is no limit."""
         code: cython.int
         count: cython.uint
         flags: cython.uint = URING_ENTER_GETEVENTS
@@ -161,13 +171,13 @@ class Driver(RingCore):
             flags |= URING_ENTER_SQ_WAKEUP
         with cython.nogil:
             code = uring_enter(cython.address(self.u), count, wait, flags, timeout_ns)
-        # EBUSY: completions first. EAGAIN: no memory for a request now; it stays in the queue for the next turn.
+        # EBUSY: completions must be reaped first. EAGAIN: the kernel has no memory now; the entry stays in the queue.
         if code < 0 and code not in (-EINTR, -EAGAIN, -EBUSY, -ETIME):
             raise os_error(code, "io_uring_enter")
         PyErr_CheckSignals()
         return self.own()
 
     def turn(self):
-        """One turn of a program that does nothing else: submits, waits for a completion, and tells the Ops."""
+        """Submits, waits for a completion, and calls complete() for those that came."""
         self.exchange(1, -1)
         return self.reap()

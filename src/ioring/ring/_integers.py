@@ -1,4 +1,4 @@
-"""Numbers that a program hands over, as C numbers."""
+"""Checks of the numbers that a program gives as arguments."""
 
 import operator
 
@@ -23,6 +23,7 @@ def integer(value, name, low, high):
 
 
 def unsigned64(value, name):
+    """``value`` as an int of 0 to 2**64 - 1, or an error that names the argument."""
     try:
         number = operator.index(value)
     except TypeError:

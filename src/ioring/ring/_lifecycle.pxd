@@ -9,22 +9,25 @@ cdef extern from "Python.h":
 
 
 cdef class Lifecycle(OpTable):
-    # `forks` is compared with the process's count of forks.
+    # The process's count of forks when the ring was opened: another one means that this is a forked child.
     cdef unsigned long forks
     cdef int owner_tid
 
-    # Indices of Ops that are done, oldest first: a circular queue with room for every index.
+    # Indices of completed Ops, oldest first: a circular queue with room for every index.
     cdef unsigned *spent
     cdef unsigned spent_mask
     cdef unsigned spent_head
     cdef unsigned spent_tail
 
-    # Completions taken from the queue and not shown yet, the newest first.
+    # Completions taken from the kernel's queue that the program has not got yet, the newest first.
     cdef list backlog
 
-    # Groups by id, and those that were unregistered while a request might still write into them.
+    # Buffer rings by group id, and those that were unregistered while a request might still write into them.
     cdef dict buffer_rings
     cdef list retired
+
+    # Set by Registrations: the views of registered buffers (None for an empty place), or None without any; and whether
+    # the program itself called register_ring_fd().
     cdef public object _fixed_buffers
     cdef public bint _fd_asked
 
@@ -37,8 +40,11 @@ cdef class Lifecycle(OpTable):
     cdef int quiesce(self, double seconds) except -1
     cdef int discard(self) except -1
     cdef int shut(self, double seconds) except -1
+    cdef int end_requests(self, double seconds) except -1
+    cdef void abandon(self) noexcept
 
 
+cdef double monotonic_seconds() noexcept
 cdef int release_orphans(void *unused) except -1
 cdef int drop_unseen(object unseen) except -1
 cdef int close_ends(int *ends) except -1

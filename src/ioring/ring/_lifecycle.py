@@ -1,17 +1,17 @@
-"""Whose a ring is, and how it ends.
+"""The life of a ring: how it is opened, which thread owns it, and how it is closed.
 
 A ring belongs to one thread: the one that made it, or, when it was made with R_DISABLED, the one that enabled it.
-Every method looks at that first. A forked child finds its copy unusable, with its descriptor closed.
+Every method checks this first. In a forked child the ring cannot be used, and its descriptor is closed.
 
-Closing cancels what is in flight and reaps it before the memory is unmapped. What does not end in time, and what
-cannot be reaped because the last reference was dropped in another thread, is kept for ever rather than freed under
-the kernel's hands.
+Closing cancels the requests in flight and reaps their completions before the memory is unmapped. Memory of requests
+that do not end in time, or that cannot be reaped because the last reference to the ring was dropped in another thread,
+is never freed: the kernel may still write to it.
 """
 
-import time
 import warnings
 
 import cython
+from cython.cimports.cpython.ref import Py_INCREF
 from cython.cimports.ioring.ring.fork_guard import (
     uring_close,
     uring_enlist,
@@ -22,6 +22,7 @@ from cython.cimports.ioring.ring.fork_guard import (
 from cython.cimports.libc.errno import EAGAIN, EBUSY, EINTR, ETIME
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memset
+from cython.cimports.posix.time import CLOCK_MONOTONIC, clock_gettime, timespec
 from cython.cimports.posix.unistd import close as close_descriptor
 from cython.cimports.posix.unistd import dup, getpid, usleep
 
@@ -32,19 +33,16 @@ CLOSE_SECONDS = 10.0
 
 LOST = "{} requests of a ring did not end: their memory will never be freed"
 
-ABANDONED = []
-"""What the kernel may still write to, of rings that are gone. Never emptied."""
-
 ORPHANS = []
-"""Descriptors of rings that went away in another thread, with the places that they still have among the registered
-ones of their own: (thread, descriptor, index, count of forks). While it has its place a ring lives on in the kernel,
-and only its own thread can take it away."""
+"""Rings that were closed in another thread than their own while their descriptor was registered with that one
+(IORING_REGISTER_RING_FDS): (thread id, duplicate of the descriptor, registered index, count of forks). The registration
+keeps the ring alive in the kernel, and only its own thread can take it back: see release_orphans."""
 
 uring_watch_forks()
 
 
 class Lifecycle(OpTable):
-    """A ring from its opening to its end, without its use."""
+    """Opens, owns and closes a ring. How it is used is in the classes above."""
 
     def __cinit__(self):
         self.backlog = []
@@ -71,21 +69,24 @@ class Lifecycle(OpTable):
         if ORPHANS:
             release_orphans(cython.NULL)
 
-    # Whose it is.
+    # The thread that owns it.
 
     def adopt(self):
+        """Makes this thread the owner."""
+        ioring_assert(self.state == STATE_OPEN)
         self.owner = uring_thread_self()
         self.owner_tid = uring_gettid()
         self.forks = uring_forks
 
     def check(self):
-        """That this thread may use the ring, and that there is one; else the exception that says why not."""
+        """Raises unless the ring is open and belongs to this thread."""
         # The child of a fork finds every descriptor -1.
         if self.state == STATE_OPEN and self.owner == uring_thread_self() and self.u.fd >= 0:
             return 0
         return self.refuse()
 
     def refuse(self):
+        """Raises the exception that says why the ring cannot be used."""
         if self.state == STATE_OPEN and self.forks != uring_forks:
             raise ForkedRing("the ring belongs to the parent process: make a new one in the child")
         if self.state == STATE_NEW:
@@ -115,26 +116,26 @@ class Lifecycle(OpTable):
         self.check()
 
     def _enabled(self):
-        """The ring was made with R_DISABLED and is enabled now: it belongs to this thread."""
+        """Notes that a ring made with R_DISABLED was enabled: it belongs to this thread from now on."""
         self.u.setup_flags &= ~cython.cast(cython.uint, URING_SETUP_R_DISABLED)
         self._move_here()
 
     def _move_here(self):
-        """The ring is this thread's from now on: allowed when it was made without SINGLE_ISSUER."""
+        """Makes the ring this thread's. The kernel allows it for rings without SINGLE_ISSUER."""
         if self.owner_tid != uring_gettid() and self.u.enter_flags & URING_ENTER_REGISTERED_RING:
             self.orphan()  # the index is another thread's
             self.leave_registered_fd()
         self.adopt()
 
     def _adopt_disabled(self):
-        """Lets another thread call register while the ring is disabled: it is about to enable it."""
+        """Makes the thread that is about to enable a disabled ring its owner, so that it may call register."""
         if self.state == STATE_OPEN and self.forks == uring_forks and self.u.setup_flags & URING_SETUP_R_DISABLED:
             self.owner = uring_thread_self()
         else:
             self.check()
 
     def _use_registered_fd(self, index):
-        """Enter by index from now on, or by descriptor when the index is negative."""
+        """Makes io_uring_enter use a registered index, or the descriptor again when the index is negative."""
         number: cython.int = index
         self.check()
         if number < 0:
@@ -154,11 +155,14 @@ class Lifecycle(OpTable):
     # The end: of a request, and of the ring.
 
     def retire_op(self, op):
-        """The request is over and no longer counted: its memory is given up, and the Op can be used again.
+        """Frees what a completed request held, and lets its Op be used again. The caller has already uncounted it.
 
-        Giving things up may run anybody's code. The caller holds a reference, so that the Op is not used again by it.
+        Dropping references may run arbitrary code. The caller holds a reference to the Op, so that such code does not
+        get it from get_sqe().
         """
+        ioring_assert(op.table == cython.NULL)
         if self.state == STATE_OPEN:
+            ioring_assert(self.spent_tail - self.spent_head <= self.spent_mask)
             self.spent[self.spent_tail & self.spent_mask] = op.index
             self.spent_tail += 1
         if op.marks & MARK_HELD:
@@ -167,7 +171,10 @@ class Lifecycle(OpTable):
         op.user_data = None
 
     def end_op(self, op):
-        """The request will be of no use any more, because the ring closes."""
+        """Ends a request of a ring that is being closed."""
+        ioring_assert(self.state == STATE_CLOSING)
+        ioring_assert(op.table == cython.cast(cython.p_void, self))
+        ioring_assert(self.in_flight > 0)
         op.table = cython.NULL
         self.in_flight -= 1
         self.retire_op(op)
@@ -198,28 +205,29 @@ class Lifecycle(OpTable):
             warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=2)
 
     def shut(self, seconds):
-        """Closes whatever happens. The number of requests that had to be given up."""
+        """Closes the ring in any case. Returns the number of requests that did not end within ``seconds``.
+
+        An exception on the way is raised when the ring is closed.
+        """
         op: Op
         ring: BufferRing
         lost: cython.uint = 0
+        failure: object = None
         if self.state != STATE_OPEN:
             return 0
+        ioring_assert(self.count_in_flight() == self.in_flight)
         self.state = STATE_CLOSING
         if self.forks == uring_forks:
-            # A later thread may have got the place in memory, but not the registered rings, of the ring's own.
-            if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
-                if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
-                    self.orphan()
-                self.leave_registered_fd()
-            elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
-                uring_unregister_ring_fd(cython.address(self.u))
-            self.quiesce(seconds)
-            self.discard()
+            try:
+                self.end_requests(seconds)
+            except BaseException as error:
+                failure = error
             lost = self.in_flight
+            ioring_assert(self.count_in_flight() == lost)
             if lost:
-                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+                self.abandon()
             else:
-                # Synchronously, unlike the kernel's own clean-up: a peer sees the end of the stream now.
+                # The kernel would do it later, in a worker. Peers of direct sockets shall see the stream's end now.
                 uring_sys_register(self.u.fd, URING_UNREGISTER_FILES, cython.NULL, 0)
                 if self._fixed_buffers is not None:
                     uring_sys_register(self.u.fd, URING_UNREGISTER_BUFFERS, cython.NULL, 0)
@@ -230,7 +238,7 @@ class Lifecycle(OpTable):
         self.files = 0
         self.in_flight = 0
         self.spent_head = self.spent_tail
-        # Giving things up may run anybody's code, which finds a closed ring.
+        # Dropping references may run arbitrary code, which finds a closed ring.
         ops, self.ops = self.ops, []
         for candidate in ops:
             op = candidate
@@ -244,10 +252,38 @@ class Lifecycle(OpTable):
             for candidate in ops:
                 op = candidate
                 op.release()
+        if failure is not None:
+            raise failure
         return lost
 
+    def end_requests(self, seconds):
+        """Cancels everything and reaps it. What is still in flight afterwards could not be ended."""
+        # uring_thread_self() is an address, which a later thread may have got too; its registered rings are others.
+        if self.owner != uring_thread_self() or self.owner_tid != uring_gettid():
+            if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
+                self.orphan()
+            self.leave_registered_fd()
+        elif self.u.enter_flags & URING_ENTER_REGISTERED_RING:
+            uring_unregister_ring_fd(cython.address(self.u))
+        self.quiesce(seconds)
+        return self.discard()
+
+    def abandon(self):
+        """Keeps all memory that the kernel may still write to, also beyond the interpreter's end.
+
+        So it is no list that holds it, which would go with its module, but references that nobody gives up.
+        """
+        Py_INCREF(self.ops)
+        Py_INCREF(self.buffer_rings)
+        Py_INCREF(self.retired)
+        Py_INCREF(self.provided)
+        Py_INCREF(self._fixed_buffers)
+
     def orphan(self):
-        """Leaves it to the ring's thread to take the ring from its registered ones: soon, or when it uses a ring."""
+        """Has the ring's own thread take back the registration of the descriptor: see ORPHANS.
+
+        The main thread does it as soon as the interpreter lets it, another one when it opens its next ring.
+        """
         fd: cython.int = dup(self.u.fd)
         if fd >= 0:
             ORPHANS.append((self.owner_tid, fd, self.u.enter_fd, self.forks))
@@ -256,7 +292,7 @@ class Lifecycle(OpTable):
         return 0
 
     def quiesce(self, seconds):
-        """Cancels everything and reaps until nothing is in flight, for so many seconds at most."""
+        """Cancels everything and reaps until nothing is in flight, for ``seconds`` at most."""
         op: Op
         place: sqe_p
         code: cython.int
@@ -272,10 +308,10 @@ class Lifecycle(OpTable):
             op = candidate
             if op.table != cython.NULL and op.position >= limit:
                 self.end_op(op)
-        deadline: cython.double = time.monotonic() + seconds
+        deadline: cython.double = monotonic_seconds() + seconds
         while True:
             self.discard()
-            if self.in_flight == 0 or time.monotonic() > deadline:
+            if self.in_flight == 0 or monotonic_seconds() > deadline:
                 return 0
             # Twice, because neither finds all: an entry waits behind an IO_DRAIN, and the registration does not see the
             # kernel workers of an SQPOLL thread. Restrictions may forbid one of the two.
@@ -294,7 +330,7 @@ class Lifecycle(OpTable):
                 return 0  # another thread's ring, or one that was never enabled
 
     def discard(self):
-        """Takes all completions from the queue for nobody to see."""
+        """Drops all completions in the queue. Descriptors that they brought are closed."""
         ends: cython.int[2]
         place: cqe_p
         token: uint64_t
@@ -334,6 +370,8 @@ class Lifecycle(OpTable):
         lost: cython.uint
         if self.state == STATE_OPEN:
             lost = self.shut(2.0)
+            if warnings is None:
+                return  # the interpreter is at its end
             if lost:
                 warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=1)
             if not inherited:
@@ -343,16 +381,24 @@ class Lifecycle(OpTable):
         op: Op
         if self.state == STATE_OPEN:  # only when a subclass overrides __del__
             if self.in_flight and self.ops is not None:
-                ABANDONED.append((self.ops, self.buffer_rings, self.retired, self.provided, self._fixed_buffers))
+                self.abandon()
                 for candidate in self.ops:
                     op = candidate
                     op.table = cython.NULL
             uring_close(cython.address(self.u))
+        ioring_assert(self.u.fd < 0)
         free(self.spent)
 
 
+def monotonic_seconds():
+    """What time.monotonic() gives, also at the interpreter's end, when there are no modules any more."""
+    clock: timespec
+    clock_gettime(CLOCK_MONOTONIC, cython.address(clock))
+    return clock.tv_sec + clock.tv_nsec * 1e-9
+
+
 def release_orphans(unused):
-    """Takes this thread's orphans from its registered rings. In the main thread also called by the interpreter."""
+    """Takes back this thread's registrations of closed rings: see ORPHANS. A pending call of the main thread, too."""
     tid: cython.int = uring_gettid()
     for orphan in list(ORPHANS):
         owner, fd, index, forks = orphan
@@ -366,7 +412,7 @@ def release_orphans(unused):
 
 
 def drop_unseen(unseen):
-    """Closes what a completion brought that nobody will see."""
+    """Closes the descriptors that a completion brought which the program will not get."""
     cqe: Cqe = unseen
     if cqe.pipe:
         close_ends(cqe.ends)
@@ -376,6 +422,7 @@ def drop_unseen(unseen):
 
 
 def close_ends(ends):
+    """Closes both ends of a pipe."""
     close_descriptor(ends[0])
     close_descriptor(ends[1])
     return 0

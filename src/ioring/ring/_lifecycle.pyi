@@ -1,11 +1,10 @@
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ioring.ring._request import OpTable
 
 CLOSE_SECONDS: float
 LOST: str
-ABANDONED: list[tuple[Any, ...]]
 ORPHANS: list[tuple[int, int, int, int]]
 
 class Lifecycle(OpTable):
@@ -16,6 +15,16 @@ class Lifecycle(OpTable):
     @property
     def closed(self) -> bool: ...
     def close(self) -> None: ...
+    # What Registrations and the event loop stand on.
+    _fixed_buffers: list[memoryview | None] | None
+    _fd_asked: bool
+    @property
+    def _registered_fd(self) -> int: ...
+    def _check(self) -> None: ...
+    def _enabled(self) -> None: ...
+    def _move_here(self) -> None: ...
+    def _adopt_disabled(self) -> None: ...
+    def _use_registered_fd(self, index: int) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

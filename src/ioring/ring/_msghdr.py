@@ -1,4 +1,4 @@
-"""The argument of sendmsg and recvmsg."""
+"""``MsgHdr``: the argument of sendmsg and recvmsg, with all memory that it points to."""
 
 import struct
 
@@ -67,7 +67,7 @@ class MsgHdr:
         views = [memoryview(buf) for buf in buffers]
         if len(views) > 1024:
             raise ValueError(f"the kernel takes at most 1024 buffers in a vector, not {len(views)}")
-        if self.views is not None:  # made by the code that gave the buffers
+        if self.views is not None:  # code that the buffers' iterator ran has called __init__
             raise RuntimeError("a MsgHdr is made once: requests may be using it")
         self.views = views
         self.writable = True
@@ -87,12 +87,13 @@ class MsgHdr:
         self.control_size = len(self.ancillary)
         self.header.msg_iov = cython.cast(cython.p_void, words)
         self.header.msg_iovlen = len(views)
-        # Nobody outside can reach, let alone resize, the two bytearrays.
+        # The two bytearrays are reachable from here only, so they cannot be resized.
         self.header.msg_name = PyByteArray_AS_STRING(self.name) if self.name else cython.NULL
         self.header.msg_control = PyByteArray_AS_STRING(self.ancillary) if self.ancillary else cython.NULL
         self.reset()
 
     def reset(self):
+        """Sets the lengths to what was given, before each request: a receive changes them."""
         self.header.msg_namelen = self.name_size
         self.header.msg_controllen = self.control_size
         self.header.msg_flags = 0

@@ -1,7 +1,7 @@
 # cython: boundscheck=False, nonecheck=False
 """The ring in use: submission and completion.
 
-A program prepares an Sqe and gets a Cqe (get_sqe, wait_cqe). Compiled code goes another way: see driver.py.
+A program prepares an Sqe and gets a Cqe (get_sqe, wait_cqe). Compiled code goes another way: see _dispatcher.py.
 """
 
 import time
@@ -18,17 +18,14 @@ from cython.cimports.libc.string import memset
 
 from ioring.ring.errors import RingError, SubmissionQueueFull, WrongThread, os_error
 
-TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-INDEX_BITS = cython.declare(cython.int, 22)
-INDEX_MASK = cython.declare(cython.ulonglong, (1 << 22) - 1)
-
 POLLED_ROOM_SECONDS = cython.declare(cython.double, 1.0)
 """How long get_sqe() waits for the kernel's thread of an SQPOLL ring to take entries."""
 
 LIGHT_MAX = cython.declare(cython.uint, 16)
-"""So many small requests are submitted without giving up the GIL."""
+"""Up to this many small requests are submitted without giving up the GIL."""
 
 SPENT_HELD_MAX = cython.declare(cython.uint, 64)
+"""With more completed Sqes that the program keeps, new Sqes take over the indices of the oldest."""
 
 
 def _nanoseconds(timeout):
@@ -47,12 +44,12 @@ class RingCore(Lifecycle):
     """A ring as programs use it, without the registrations."""
 
     def own(self):
-        """What check does, for the methods that are called all the time."""
+        """The same as check(), which is virtual: a direct call for the methods that are called all the time."""
         if self.state == STATE_OPEN and self.owner == uring_thread_self() and self.u.fd >= 0:
             return 0
         return self.refuse()
 
-    # What it is.
+    # Sizes and fill levels.
 
     @property
     def _features(self):
@@ -111,9 +108,14 @@ class RingCore(Lifecycle):
                     self.spent[self.spent_tail & self.spent_mask] = sqe.index
                     self.spent_tail += 1
                 raise
+        ioring_assert(self.state == STATE_OPEN)
+        ioring_assert(sqe.table == cython.NULL)
+        # What was kept by a preparation that found the request completed is given up at the next begin or completion.
+        ioring_assert(sqe.marks & ~MARK_HELD == 0)
+        ioring_assert(self.holds(sqe))
         self.generation += 1
         sqe.table = cython.cast(cython.p_void, self)
-        sqe.token = TOKEN_BIT | ((self.generation << INDEX_BITS) & (TOKEN_BIT - 1)) | sqe.index
+        sqe.token = ioring_token(self.generation, sqe.index)
         sqe.place = place
         sqe.position = self.u.sq_tail - 1
         sqe.fresh = True
@@ -123,25 +125,27 @@ class RingCore(Lifecycle):
         return sqe
 
     def take_sqe(self):
-        """An Sqe that is done and that nobody looks at any more, or a new one. At most two are looked at."""
+        """A completed Sqe that the program no longer refers to, or a new one. Tries two completed ones at most."""
         sqe: Sqe
         index: cython.uint
         _attempt: cython.int
         for _attempt in range(min(self.spent_tail - self.spent_head, 2)):
             index = self.spent[self.spent_head & self.spent_mask]
             self.spent_head += 1
+            ioring_assert(self.is_free(index))
             sqe = cython.cast(Sqe, self.ops[index])
             if cython.cast(cython.pointer(PyObject), sqe).ob_refcnt == 2:  # the table's and the variable's
                 return sqe
             self.spent[self.spent_tail & self.spent_mask] = index
             self.spent_tail += 1
-        # To allocate may collect garbage, and with it run anybody's code: nothing known before is known afterwards.
+        # Allocating may collect garbage, and that run arbitrary code: everything has to be checked again.
         sqe = Sqe.__new__(Sqe)
         self.own()
         if self.spent_tail - self.spent_head > SPENT_HELD_MAX:
-            # The program holds on to many: it may have this one, and the new one gets its index.
+            # The program keeps many completed Sqes. It may keep this one, and the new one gets its index.
             sqe.index = self.spent[self.spent_head & self.spent_mask]
             self.spent_head += 1
+            ioring_assert(self.is_free(sqe.index))
             self.ops[sqe.index] = sqe
             return sqe
         self.place(sqe)
@@ -150,11 +154,12 @@ class RingCore(Lifecycle):
         return sqe
 
     def grow_spent(self):
-        """Room for every index of the table, in a queue of twice the size."""
+        """Doubles the queue of completed indices, so that it has room for every index of the table."""
         size: cython.uint = max(2 * (self.spent_mask + 1), 64)
         queue: cython.p_uint = cython.cast(cython.p_uint, calloc(size, cython.sizeof(cython.uint)))
         count: cython.uint = self.spent_tail - self.spent_head
         place: cython.uint
+        ioring_assert(count < size)
         if queue == cython.NULL:
             self.ops.pop()
             raise MemoryError
@@ -168,7 +173,7 @@ class RingCore(Lifecycle):
         return 0
 
     def make_room(self):
-        """Submits because the queue is full; the next entry."""
+        """Submits because the queue is full. Returns the next free entry."""
         place: sqe_p
         flags: cython.uint
         polled: cython.bint = self.u.setup_flags & URING_SETUP_SQPOLL != 0
@@ -195,7 +200,7 @@ class RingCore(Lifecycle):
             self.enter(0, 0, flags, -1)
 
     def strip_skips(self):
-        """Takes CQE_SKIP_SUCCESS out of what is about to be submitted: see Entry.set_flags."""
+        """Clears CQE_SKIP_SUCCESS in entries that are about to be submitted: the ring needs their completions."""
         op: Sqe
         for candidate in self.ops:
             op = candidate
@@ -204,7 +209,7 @@ class RingCore(Lifecycle):
         return 0
 
     def flush(self):
-        """Hands over what is prepared. How many entries the kernel took."""
+        """Submits what is prepared. Returns how many entries the kernel took."""
         count: cython.uint
         flags: cython.uint = 0
         fresh: cython.uint = self.u.sq_tail - self.u.sq_published
@@ -289,7 +294,7 @@ class RingCore(Lifecycle):
         return self.enter_and_wait(wanted, deadline)
 
     def enter_and_wait(self, wanted, deadline):
-        """Submits and waits in one call; only if that ends early, in further ones. The number of entries taken."""
+        """Submits and waits in one system call, and in further ones if it returns early. Returns the entries taken."""
         count: cython.uint = uring_publish(cython.address(self.u))
         taken: cython.uint = 0
         there: cython.uint
@@ -317,10 +322,10 @@ class RingCore(Lifecycle):
             self.own()
 
     def enter(self, submit, wait, flags, timeout_ns):
-        """One io_uring_enter: its result, or -EINTR or -ETIME. When it was interrupted, signals were handled.
+        """Calls io_uring_enter. Returns its result, or -EINTR (after the signal's handlers ran) or -ETIME.
 
-        Without the GIL, unless it is sure to be short: giving the GIL back and taking it again costs 60 ns, a quarter
-        of what the kernel takes for a small request.
+        It gives up the GIL unless the call is sure to be short: releasing and taking the GIL costs 60 ns, a quarter of
+        what the kernel takes for a small request.
         """
         code: cython.int
         if wait == 0 and submit <= LIGHT_MAX and not self.heavy:
@@ -350,7 +355,7 @@ class RingCore(Lifecycle):
     # Completions.
 
     def pop(self):
-        """The oldest completion that is to be shown, or None."""
+        """The oldest completion that the program shall get, or None."""
         place: cqe_p
         token: uint64_t
         res: int32_t
@@ -363,7 +368,7 @@ class RingCore(Lifecycle):
             return self.backlog.pop()
         if uring_cq_ready(cython.address(self.u)) == 0:
             return None
-        # Allocated first: that may collect garbage, and with it run anybody's code.
+        # Allocated first: that may collect garbage, and so run arbitrary code.
         cqe = new_cqe()
         while True:
             if self.state != STATE_OPEN:
@@ -387,10 +392,10 @@ class RingCore(Lifecycle):
                 return cqe
 
     def dispatch(self, cqe, token, res, flags):
-        """What a completion means for its Op; fills the Cqe. Whether it is to be shown."""
+        """Does what a completion means for its Op, and fills the Cqe. Returns whether the program shall get it."""
         op: Op
         marks: cython.uint
-        index: cython.uint = token & INDEX_MASK
+        index: cython.uint = ioring_token_index(token)
         cqe.number = res
         cqe.flags = flags
         cqe.res = res
@@ -399,12 +404,15 @@ class RingCore(Lifecycle):
         op = cython.cast(Op, self.ops[index])
         if op.token != token or op.table == cython.NULL:
             return self.foreign(cqe, token)
-        # The books first: what follows may allocate, collect garbage by that, and run anybody's code.
+        ioring_assert(op.table == cython.cast(cython.p_void, self))
+        ioring_assert(op.index == index)
+        ioring_assert(self.in_flight > 0)
+        # The counts first: what follows may allocate, and a garbage collection then run arbitrary code.
         final: cython.bint = flags & URING_CQE_F_MORE == 0
         if final:
             op.table = cython.NULL
             self.in_flight -= 1
-        if not isinstance(op, Sqe):  # one that compiled code armed
+        if not isinstance(op, Sqe):  # compiled code armed it
             op.complete(res, flags)
             return False
         marks = op.marks
@@ -426,13 +434,13 @@ class RingCore(Lifecycle):
         return not (marks & MARK_SKIP and res >= 0)
 
     def foreign(self, cqe, token):
-        """A completion of no request of this ring: a message."""
+        """Fills the Cqe of a completion that no request of this ring has: a message from another ring."""
         cqe.user_data = token
         cqe.opcode = -1
         return True
 
     def receive(self, cqe, group, bundle):
-        """The kernel took buffers of a group: they are the program's now, by way of this completion."""
+        """Notes that the buffers which a completion names are the program's now."""
         bid: cython.uint = cqe.flags >> URING_CQE_BUFFER_SHIFT
         source: BufferRing = self.buffer_rings.get(group)
         if source is None:
@@ -444,13 +452,14 @@ class RingCore(Lifecycle):
         return 0
 
     def handed_out(self, key):
-        """A buffer given by prep_provide_buffers is the program's again: the ring need not keep its memory."""
+        """Lets go of the memory of a buffer that prep_provide_buffers gave and a completion has handed out."""
         views = self.provided.get(key)
         # An id that was given twice: which of the two came back is not known.
         if views is not None and len(views) == 1:
             del self.provided[key]
 
     def drop_retired(self):
+        """Frees unregistered buffer rings once no request in flight can write into them."""
         op: Op
         for candidate in self.ops:
             op = candidate
@@ -460,7 +469,7 @@ class RingCore(Lifecycle):
         return 0
 
     def flush_completions(self):
-        """Brings completions into the queue that only an enter brings."""
+        """Calls io_uring_enter for completions that the kernel puts into the queue only then."""
         if uring_cq_needs_enter(cython.address(self.u)) and self.u.setup_flags & URING_SETUP_R_DISABLED == 0:
             self.enter(0, 0, URING_ENTER_GETEVENTS, -1)
             self.own()
@@ -531,7 +540,7 @@ class RingCore(Lifecycle):
         return collected
 
     def put_back(self, collected):
-        """Completions that were taken from the queue stay to be taken, or end with the ring if that was closed."""
+        """Gives back completions that were taken from the queue; of a ring that was closed meanwhile, drops them."""
         if self.state == STATE_OPEN:
             self.backlog.extend(reversed(collected))
         else:
@@ -547,7 +556,7 @@ class RingCore(Lifecycle):
         missing: cython.uint
         while True:
             while cython.cast(cython.uint, len(collected)) < n:
-                self.own()  # the last completion's memory was given up, which may run anybody's code
+                self.own()  # the last completion freed its request's memory, which may run arbitrary code
                 cqe = self.pop()
                 if cqe is None:
                     break
@@ -581,10 +590,10 @@ class RingCore(Lifecycle):
         result.left = uring_cq_ready(cython.address(self.u)) + cython.cast(cython.uint, len(self.backlog))
         return result
 
-    # Registrations: the system call, and what the core must know of them.
+    # For Registrations: the system call, and what the core must know of it.
 
     def _register(self, opcode, argument, count):
-        """io_uring_register: its result. The argument is None or a writable buffer."""
+        """Calls io_uring_register and returns its result. The argument is None or a writable buffer."""
         code: cython.int
         where: cython.p_void = cython.NULL
         operation: cython.uint = opcode
@@ -604,6 +613,7 @@ class RingCore(Lifecycle):
 
     @property
     def _file_slots(self):
+        """The size of the registered file table; 0 without one."""
         return self.files
 
     @_file_slots.setter
@@ -611,17 +621,19 @@ class RingCore(Lifecycle):
         self.files = count
 
     def _attach_buffers(self, group, buffers):
+        """Notes a buffer ring that is about to be registered. Returns the address of its entries."""
         ring: BufferRing = buffers
         ring.attach(group)
         self.buffer_rings[group] = ring
         return cython.cast(cython.size_t, ring.ring)
 
     def _detach_buffers(self, group, registered):
+        """Forgets a buffer ring: one that was unregistered, or whose registration failed."""
         ring: BufferRing = self.buffer_rings.get(group)
         if ring is None:
             return
         if registered:
-            # What was received before: the completions name the group, which may soon be another's.
+            # Completions in the queue name the group, whose id may soon be another buffer ring's: taken before that.
             collected = []
             while True:
                 cqe = self.pop()
@@ -675,7 +687,7 @@ class Completions:
 
 
 def send_message(fd, nbytes, data, flags):
-    """IORING_REGISTER_SEND_MSG_RING: the SQE of a message, without a ring to put it in."""
+    """Sends a message to a ring without a ring of one's own (IORING_REGISTER_SEND_MSG_RING)."""
     sqe: uring_sqe
     code: cython.int
     memset(cython.address(sqe), 0, cython.sizeof(uring_sqe))
@@ -684,14 +696,14 @@ def send_message(fd, nbytes, data, flags):
     sqe.len = cython.cast(cython.uint, cython.cast(cython.int, nbytes))
     sqe.off = data
     sqe.op_flags = flags
-    # With the GIL: nobody can close the ring, and somebody else get its descriptor, in between.
+    # With the GIL: otherwise another thread could close the ring meanwhile, and its descriptor be reused.
     code = uring_sys_register(-1, URING_REGISTER_SEND_MSG_RING, cython.address(sqe), 1)
     if code < 0:
         raise os_error(code, "io_uring_register send_msg_ring")
 
 
 def own_methods(ring_class):
-    """Gives a subclass of RingCore the methods that are called per request as its own: see member.h."""
+    """Makes the methods that are called per request a subclass's own, which calls them faster: see member.h."""
     for name in ("get_sqe", "submit", "submit_and_wait", "wait_cqe", "wait_cqes", "peek_cqe", "completions"):
         ioring_own_method(ring_class, getattr(RingCore, name))
     return ring_class

@@ -1,3 +1,5 @@
+cimport cython
+from ioring.ring.request_token cimport *
 from ioring.ring.uring cimport *
 
 
@@ -5,14 +7,14 @@ cdef class OpTable
 
 
 cdef class Op:
-    # Who it belongs to. `table` is borrowed, and NULL while nothing is in flight.
+    # The ring that it is in flight on: a borrowed reference, NULL while it is not in flight.
     cdef void *table
     cdef uint64_t position
     cdef readonly uint64_t token
-    cdef object user_data  # behind token: that is how its offset is found
+    cdef object user_data  # must follow token, from whose offset its own is computed
     cdef unsigned index
 
-    # What the ring has to do at a completion; MARK_* below.
+    # What the ring has to do at a completion: MARK_* below.
     cdef uint8_t marks
     cdef uint8_t opcode
     cdef uint16_t buffer_group_id
@@ -29,39 +31,47 @@ cdef class OpTable:
     cdef int state
     cdef unsigned files
 
-    # The thread that it belongs to.
+    # The thread that owns it.
     cdef unsigned long owner
 
-    # Every Op of this ring by index: in flight, or done and waiting to be used again.
+    # Every Op of this ring by index: in flight, or completed and waiting to be used again.
     cdef list ops
     cdef uint64_t generation
     cdef readonly unsigned in_flight
 
-    # Whether what is prepared may keep the kernel busy for long: then it is submitted without the GIL.
+    # Whether a prepared request may take the kernel long: then the next submission gives up the GIL.
     cdef bint heavy
 
     # Whether an SQE ever asked for CQE_SKIP_SUCCESS; memory given by prep_provide_buffers, by group and id.
     cdef bint skipping
     cdef dict provided
 
-    # What stands in the table where no Op is.
-    cdef Op nobody
+    # Stands in the table at indices that no Op has. Never in flight.
+    cdef Op vacant
 
     cdef int check(self) except -1
     cdef int place(self, Op op) except -1
     cdef Op find(self, uint64_t token)
     cdef uint64_t token_of(self, object target) except? 0
 
+    # For assertions.
+    @cython.final
+    cdef bint holds(self, Op op) noexcept
+    @cython.final
+    cdef bint is_free(self, unsigned index) noexcept
+    @cython.final
+    cdef unsigned count_in_flight(self) noexcept
+
 
 cdef enum:
     MARK_HOOK = 1          # completed() wants every completion
-    MARK_SKIP = 2          # successes are not shown: IOSQE_CQE_SKIP_SUCCESS
+    MARK_SKIP = 2          # the program does not get completions that succeeded: IOSQE_CQE_SKIP_SUCCESS
     MARK_SELECT = 4        # a buffer of a group may be in use
     MARK_BUNDLE = 8        # one completion may span several buffers
     MARK_DESCRIPTOR = 16   # a result >= 0 is a new descriptor of the process
-    MARK_HELD = 32         # release() has something to give up
+    MARK_HELD = 32         # release() has something to free
     MARK_LAUNCHED = 64     # has an index only while it is in flight: Driver.launch
-    MARK_EARLY = 128       # may be told ahead of the others: Driver.exchange_early
+    MARK_EARLY = 128       # may complete ahead of earlier completions: Driver.exchange_early
 
 cdef enum:
     STATE_NEW = 0

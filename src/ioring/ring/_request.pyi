@@ -1,5 +1,7 @@
 from typing import Any
 
+ASSERTIONS: bool
+
 class Op:
     user_data: Any
     @property

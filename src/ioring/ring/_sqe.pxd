@@ -4,7 +4,7 @@ from ioring.ring._sqe_sockets cimport *
 
 @cython.final
 cdef class Sqe(SocketSqe):
-    # What is done at the completion: a poll's new user_data; memory that a group was given, or gave back.
+    # For the completion: a poll and its new user_data; memory that was given to a buffer group, or taken back.
     cdef object rewritten
     cdef tuple provided
 

@@ -9,8 +9,6 @@ from cython.cimports.libc.string import memcpy
 
 from ioring.ring.constants import FILE_INDEX_ALLOC, FutexFlags
 
-TOKEN_BIT = cython.declare(cython.ulonglong, 1 << 63)
-
 
 def _message_data(data):
     value = unsigned64(data, "data")

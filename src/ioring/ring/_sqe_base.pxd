@@ -4,13 +4,13 @@ from ioring.ring._request cimport *
 
 
 cdef class Entry(Op):
-    # The entry in the queue, which is the program's until it was submitted, and the copy that is being prepared.
+    # The entry in the queue, which may be written until it is submitted; and the copy that is being prepared.
     cdef sqe_p place
     cdef bint fresh
     cdef unsigned turn
     cdef uring_sqe sqe
 
-    # What the kernel may touch until the final completion.
+    # Objects and memory that the kernel may use until the final completion.
     cdef object target
     cdef list kept
     cdef Py_buffer memory

@@ -1,11 +1,11 @@
-"""The submission queue entry before the kernel has it: its bytes, and what they point to.
+"""The submission queue entry while it is prepared: its bytes, and the objects that they point to.
 
-Every ``prep_*`` method has the same course. ``begin`` clears a copy of the entry, the arguments are checked and put
-into the copy, and ``end`` copies it into the queue: so an SQE whose preparation failed is a NOP. Looking at an
-argument may run anybody's code (``fileno``, ``__index__``, ``__fspath__``), which may submit, close the ring, or
-prepare this very entry again; that is why nothing is written to the queue before ``end`` has looked again.
+Every ``prep_*`` method takes the same steps. ``begin`` clears a copy of the entry, the arguments are checked and put
+into the copy, and ``end`` copies it into the queue: so an SQE whose preparation failed is a NOP. Reading an argument
+may run arbitrary code (``fileno``, ``__index__``, ``__fspath__``), which may submit, close the ring, or prepare this
+entry again. So nothing is written to the queue before ``end`` has checked the entry and the ring again.
 
-What the arguments point to is kept by the entry until the final completion.
+The objects that the arguments point to are kept by the entry until the final completion.
 """
 
 import os
@@ -27,16 +27,17 @@ from ioring.ring.errors import RingError, SlotError, SqeSubmitted, operation_nam
 
 IOV_MAX = cython.declare(cython.int, 1024)
 
-# What is submitted while the GIL is held copies at most this many bytes.
+# Requests that may copy more bytes than this are submitted without the GIL.
 LIGHT_LENGTH_MAX = cython.declare(cython.uint, 16384)
 
 
 def file_offset(value):
+    """An offset in a file as the kernel takes it; -1 is the file's own position."""
     return cython.cast(uint64_t, integer(value, "offset", -1, 0x7FFFFFFFFFFFFFFF))
 
 
 class Entry(Op):
-    """What all SQEs have. See ``Sqe``."""
+    """The part of ``Sqe`` that does not depend on the operation."""
 
     def __init__(self):
         raise TypeError("an Sqe comes from a ring: Ring.get_sqe()")
@@ -46,7 +47,7 @@ class Entry(Op):
             PyBuffer_Release(cython.address(self.memory))
 
     def writable(self):
-        """Makes sure that the entry is still the program's."""
+        """Raises unless the entry is in the queue, not submitted, and this thread's."""
         table: OpTable
         if self.table != cython.NULL:
             table = cython.cast(OpTable, self.table)
@@ -60,7 +61,7 @@ class Entry(Op):
         return self.refuse()
 
     def refuse(self):
-        """Why the entry cannot be written."""
+        """Raises the exception that says why the entry cannot be written."""
         table: OpTable
         if self.table == cython.NULL:
             raise SqeSubmitted("the request has completed, or its ring was closed: take a new SQE by Ring.get_sqe()")
@@ -69,16 +70,17 @@ class Entry(Op):
         raise SqeSubmitted("the SQE was submitted and belongs to the kernel: take a new one by Ring.get_sqe()")
 
     def owner(self):
-        """The ring, which anybody's code may have closed since the last look."""
+        """The ring, checked again: code that reading an argument ran may have closed it."""
         self.writable()
         return cython.cast(OpTable, self.table)
 
     def begin(self):
+        """Starts a preparation: empties the copy. Returns a number that end() compares."""
         self.writable()
         self.clear()
         while self.marks & MARK_HELD:
             self.marks &= ~cython.cast(cython.uchar, MARK_HELD)
-            self.release()  # may run anybody's code
+            self.release()  # may run arbitrary code
             self.writable()
             self.clear()
         self.marks = 0
@@ -89,9 +91,11 @@ class Entry(Op):
         return self.turn
 
     def end(self, opcode, turn):
+        """Copies the prepared entry into the queue, unless it was prepared again since begin()."""
         self.writable()
         if turn != self.turn:
             raise RingError("the SQE was prepared again while its arguments were looked at")
+        ioring_assert(self.place.user_data == self.token)
         self.sqe.opcode = self.opcode = opcode
         self.sqe.flags |= self.fixed
         self.sqe.user_data = self.token
@@ -126,6 +130,7 @@ class Entry(Op):
         return True
 
     def keep(self, thing):
+        """Keeps an object alive until the final completion."""
         self.marks |= MARK_HELD
         if self.kept is None:
             self.kept = [thing]
@@ -133,7 +138,7 @@ class Entry(Op):
             self.kept.append(thing)
         return 0
 
-    # Arguments.
+    # Arguments: each method checks one and keeps what the kernel will need.
 
     def descriptor(self, fd):
         """An int, something with fileno(), or a Direct: what goes into sqe.fd. Negative ints are refused."""
@@ -162,7 +167,7 @@ class Entry(Op):
         if number < 0:
             raise ValueError(f"{fd!r} is closed")
         self.marks |= MARK_HELD
-        self.target = fd  # nobody closes it by dropping the last reference while the kernel works on it
+        self.target = fd  # kept, so that it is not closed with its last reference while the kernel works on it
         return number
 
     def directory(self, dfd):
@@ -178,7 +183,7 @@ class Entry(Op):
         return number
 
     def slot(self, file_index):
-        """Where a new direct descriptor goes, in the kernel's way of counting (slot + 1)."""
+        """The slot for a new direct descriptor, as the kernel counts them (slot + 1)."""
         table: OpTable
         number: int64_t
         if isinstance(file_index, Direct):
@@ -198,7 +203,7 @@ class Entry(Op):
         return number + 1
 
     def buffer(self, buf, nbytes, into):
-        """Address of a buffer, kept until the end; sets sqe.len. ``into``: the kernel writes to it."""
+        """Address of a buffer, kept until the final completion; sets sqe.len. ``into``: the kernel writes to it."""
         length: int64_t
         wanted: int64_t
         memory: Py_buffer
@@ -230,7 +235,7 @@ class Entry(Op):
         return cython.cast(cython.size_t, self.memory.buf)
 
     def sized(self, buf, size, into, what):
-        """Address of a further buffer of at least ``size`` bytes, kept until the end."""
+        """Address of a further buffer of at least ``size`` bytes, kept until the final completion."""
         view: object
         try:
             view = memoryview(buf)
@@ -246,7 +251,7 @@ class Entry(Op):
         return cython.cast(cython.size_t, PyMemoryView_GET_BUFFER(view).buf)
 
     def path(self, path):
-        """Address of a path, encoded as the file system wants it, kept until the end."""
+        """Address of a path in the file system's encoding, kept until the final completion."""
         encoded: bytes = os.fsencode(path)
         if b"\0" in encoded:
             raise ValueError(f"a path must not contain a NUL character: {path!r}")
@@ -254,7 +259,7 @@ class Entry(Op):
         return cython.cast(cython.size_t, PyBytes_AS_STRING(encoded))
 
     def vector(self, buffers, into):
-        """Address of an array of iovecs, kept with its buffers until the end; sets sqe.len."""
+        """Address of an array of iovecs, kept with its buffers until the final completion; sets sqe.len."""
         count: cython.Py_ssize_t
         words: cython.pointer(uint64_t)
         if isinstance(buffers, (bytes, bytearray, memoryview, str)):
@@ -301,7 +306,7 @@ class Entry(Op):
             self.timespec.tv_nsec = 999999999
         return cython.cast(cython.size_t, cython.address(self.timespec))
 
-    # What any operation may be given besides.
+    # Fields that any operation may have.
 
     def set_flags(self, flags):
         """Sets how the request is treated (``io_uring_sqe_set_flags``), after the ``prep_*`` call.
@@ -323,6 +328,7 @@ class Entry(Op):
         self.note_flags()
 
     def note_flags(self):
+        """Notes which of the flags in the queue's entry the ring itself has to act on."""
         flags: cython.uint = self.place.flags
         self.marks &= ~(MARK_SKIP | MARK_SELECT)
         if flags & URING_SQE_CQE_SKIP_SUCCESS:

@@ -1,4 +1,4 @@
-"""The exceptions of the ring, and the one place where a negative result becomes an OSError.
+"""The exceptions of the ring, and the function that makes an OSError of a negative result.
 
 ::
 
@@ -57,7 +57,7 @@ class RingUnavailable(OSError):
     """No ring can be had. ``errno`` is the kernel's; the message gives the reason and the remedy."""
 
 
-def operation_name(opcode):
+def operation_name(opcode: int) -> str:
     """The lower-case name of an operation, as in ``recv``; ``op N`` for one that has no name here."""
     try:
         return Op(opcode).name.lower()
@@ -65,6 +65,6 @@ def operation_name(opcode):
         return f"op {opcode}"
 
 
-def os_error(result, operation):
+def os_error(result: int, operation: str) -> OSError:
     """The exception for a negative result: OSError or its subclass, with the operation where a file name stands."""
     return OSError(-result, os.strerror(-result), operation)

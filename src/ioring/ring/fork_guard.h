@@ -1,4 +1,4 @@
-/* What a ring has to know about its process: which thread it belongs to, and whether the process was forked.
+/* Rings and fork(): the child must close the descriptors of all rings that it inherits, and know that it did.
  *
  * The child of a fork keeps the descriptor of every ring, and with it the ring's direct sockets: a peer would see
  * no end of file until the child exits. So the child closes the descriptors at once. The list of open rings is
@@ -6,13 +6,13 @@
  * under the GIL; a fork by C code that does not hold the GIL may see it half changed, so its links are written in
  * an order that keeps `next` walkable.
  */
-#ifndef IORING_PROCESS_H
-#define IORING_PROCESS_H
+#ifndef IORING_FORK_GUARD_H
+#define IORING_FORK_GUARD_H
 
 #include "uring.h"
 
 static struct uring *uring_all;
-static unsigned long uring_forks; /* counts the forks that this process came out of */
+static unsigned long uring_forks; /* how many fork() calls lie between the first process and this one */
 
 static void uring_after_fork_in_child(void)
 {
@@ -35,6 +35,7 @@ static inline int uring_watch_forks(void)
 
 static inline void uring_enlist(struct uring *u)
 {
+    ioring_assert(u->fd >= 0 && u != uring_all && !u->next && !u->previous);
     u->previous = NULL;
     u->next = uring_all;
     if (uring_all)

@@ -1,4 +1,4 @@
-# process.h as Cython sees it: for the one module that opens rings.
+# fork_guard.h as Cython sees it: for the one module that opens rings.
 
 from ioring.ring.uring cimport uring
 

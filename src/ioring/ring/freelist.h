@@ -1,14 +1,16 @@
-/* A stock of memory for a type whose objects come and go with every completion.
+/* A free list for a type whose objects are made and freed for every completion.
  *
- * Cython's own @freelist is not to be had for a class that is written in a .py and typed in a .pxd. An object is cleared
- * by the code that Cython made for it, which then hands its memory to tp_free, that is, to the stock; a new one gets a
- * copy of what a fresh object has in it, numbers and references to None. Only one module may include this file, for one
- * type: the stock is static. Everything happens under the GIL.
+ * Cython's own @freelist does not work for a class that is written in a .py and typed in a .pxd. An object is cleared by
+ * the code that Cython made for it, which then calls tp_free, that is, puts the memory into the list. A new object is
+ * filled with a copy of what a fresh one contains: numbers and references to None. The list is static, so each module
+ * that includes this file has one, for one type. Everything happens under the GIL.
  */
 #ifndef IORING_FREELIST_H
 #define IORING_FREELIST_H
 
 #include <Python.h>
+
+#include "assertions.h"
 
 #define IORING_FREELIST_MAX 256
 
@@ -24,13 +26,15 @@ static struct {
 
 static void ioring_freelist_free(void *memory)
 {
+    ioring_assert(Py_TYPE((PyObject *)memory) == ioring_freelist.type);
+    ioring_assert(ioring_freelist.count >= 0 && ioring_freelist.count <= IORING_FREELIST_MAX);
     if (ioring_freelist.count < IORING_FREELIST_MAX)
         ioring_freelist.memory[ioring_freelist.count++] = (PyObject *)memory;
     else
         PyObject_GC_Del(memory);
 }
 
-/* A new object: what type.__new__(type) gives, from the stock when there is one. */
+/* A new object, as type.__new__(type) makes it; from the list unless that is empty. */
 static inline PyObject *ioring_freelist_new(void)
 {
     PyObject *object;
@@ -41,6 +45,7 @@ static inline PyObject *ioring_freelist_new(void)
     if (ioring_freelist.count == 0)
         return ioring_freelist.type->tp_new(ioring_freelist.type, ioring_freelist.no_arguments, NULL);
     object = ioring_freelist.memory[--ioring_freelist.count];
+    ioring_assert(ioring_freelist.count >= 0 && Py_TYPE(object) == ioring_freelist.type);
     body = (uintptr_t *)((char *)object + sizeof(PyObject));
     for (i = 0; i < ioring_freelist.words; i++)
         body[i] = ioring_freelist.pristine[i];

@@ -1,68 +1,31 @@
-"""``Ring``: the core with its registrations, and with words for what went wrong.
+"""``Ring``: one io_uring instance, as programs use it.
 
-A registration is made once, not per message, so all of this is plain Python: it packs the kernel's structure and
-makes the system call through the core.
+Making a ring and saying why that failed is here. What a ring does is in its bases: ``Registrations`` has the calls of
+``io_uring_register``, the compiled ``RingCore`` submits and reaps.
 """
 
-import array
-import ctypes
-import errno
-import operator
-import struct
+from __future__ import annotations
 
-from ioring.ring._buffer_ring import BufferRing
-from ioring.ring._direct import Direct
-from ioring.ring._dispatcher import Driver
+import errno
+from typing import TYPE_CHECKING
+
+from ioring.ring._integers import integer
 from ioring.ring._queues import own_methods, send_message
-from ioring.ring.constants import (
-    ENTRIES_MAX,
-    REGISTERED_BUFFERS_MAX,
-    BufferRingFlags,
-    CancelFlags,
-    Features,
-    RegisterOp,
-    RestrictionOp,
-    SetupFlags,
-)
-from ioring.ring.errors import RegistrationError, RingUnavailable, SlotError, os_error
-from ioring.ring.probe import accepts_any_ring, explain
+from ioring.ring.constants import ENTRIES_MAX, Features, SetupFlags
+from ioring.ring.errors import RingUnavailable
+from ioring.ring.registrations import Registrations, descriptor_of
+from ioring.ring.unavailable import accepts_any_ring, explain
+
+if TYPE_CHECKING:
+    from ioring.ring.registrations import _ProcessDescriptor
 
 _UNSUPPORTED = (
     SetupFlags.NO_MMAP | SetupFlags.REGISTERED_FD_ONLY | SetupFlags.CQE_MIXED | SetupFlags.SQE_MIXED
 ) | SetupFlags.SQ_REWIND
-_SPARSE = 1  # IORING_RSRC_REGISTER_SPARSE
-_WORKERS_MIN = 32
-"""Of a loop's ring, as many as Python's executors have threads at most. The kernel's own choice, 4 for each CPU, leaves
-too few files waiting for the disk together where CPUs are few."""
-
-
-def _integer(value, name, low, high):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low} and {high}, not {number}")
-    return number
-
-
-def _descriptor(fd):
-    if isinstance(fd, int):
-        return _integer(fd, "a file descriptor", -2, 0x7FFFFFFF)
-    try:
-        fileno = fd.fileno
-    except AttributeError:
-        raise TypeError(f"a descriptor is an int or an object with fileno(), not {type(fd).__name__}") from None
-    return fileno()
-
-
-def _address(buffer):
-    """Where a writable object's bytes lie. The caller keeps the object."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if len(buffer) else 0
 
 
 @own_methods
-class Ring(Driver):
+class Ring(Registrations):
     """One io_uring instance, in liburing's vocabulary (``io_uring_queue_init_params``).
 
     Parameters:
@@ -86,571 +49,61 @@ class Ring(Driver):
 
     def __init__(
         self,
-        entries,
+        entries: int,
         *,
-        flags=SetupFlags(0),
-        cq_entries=None,
-        sq_thread_idle=0,
-        sq_thread_cpu=None,
-        wq_fd=None,
-    ):
-        flags = SetupFlags(_integer(flags, "flags", 0, 0xFFFFFFFF))
-        clamp = bool(flags & SetupFlags.CLAMP)
-        entries = _integer(entries, "entries", 1, 0xFFFFFFFF)
+        flags: int = SetupFlags(0),
+        cq_entries: int | None = None,
+        sq_thread_idle: int = 0,
+        sq_thread_cpu: int | None = None,
+        wq_fd: _ProcessDescriptor | None = None,
+    ) -> None:
+        setup = SetupFlags(integer(flags, "flags", 0, 0xFFFFFFFF))
+        clamp = bool(setup & SetupFlags.CLAMP)
+        entries = integer(entries, "entries", 1, 0xFFFFFFFF)
         if entries > ENTRIES_MAX and not clamp:
             raise ValueError(
                 f"entries must be between 1 and {ENTRIES_MAX}, not {entries}; "
                 "SetupFlags.CLAMP takes the largest that is possible"
             )
-        if flags & _UNSUPPORTED:
-            raise ValueError(f"ioring maps the ring's memory itself and does not work with {flags & _UNSUPPORTED!r}")
-        idle = _integer(sq_thread_idle, "sq_thread_idle", 0, 0xFFFFFFFF)
+        if setup & _UNSUPPORTED:
+            raise ValueError(f"ioring maps the ring's memory itself and does not work with {setup & _UNSUPPORTED!r}")
+        idle = integer(sq_thread_idle, "sq_thread_idle", 0, 0xFFFFFFFF)
         if cq_entries is not None:
-            flags |= SetupFlags.CQSIZE
-            cq_entries = _integer(cq_entries, "cq_entries", 1, 0xFFFFFFFF)
+            setup |= SetupFlags.CQSIZE
+            cq_entries = integer(cq_entries, "cq_entries", 1, 0xFFFFFFFF)
             if cq_entries < entries or (cq_entries > 2 * ENTRIES_MAX and not clamp):
                 raise ValueError(f"cq_entries must be between entries ({entries}) and {2 * ENTRIES_MAX}: {cq_entries}")
         cpu = 0
         if sq_thread_cpu is not None:
-            flags |= SetupFlags.SQ_AFF
-            cpu = _integer(sq_thread_cpu, "sq_thread_cpu", 0, 0xFFFF)
+            setup |= SetupFlags.SQ_AFF
+            cpu = integer(sq_thread_cpu, "sq_thread_cpu", 0, 0xFFFF)
         workers = 0
         if wq_fd is not None:
-            flags |= SetupFlags.ATTACH_WQ
-            workers = _integer(_descriptor(wq_fd), "wq_fd", 0, 0x7FFFFFFF)
-        _check_flags(flags)
+            setup |= SetupFlags.ATTACH_WQ
+            workers = integer(descriptor_of(wq_fd), "wq_fd", 0, 0x7FFFFFFF)
+        _check_flags(setup)
         try:
-            super().__init__(entries, int(flags), cq_entries or 0, cpu, idle, workers)
+            super().__init__(entries, int(setup), cq_entries or 0, cpu, idle, workers)
         except OSError as error:
-            if error.errno == errno.EINVAL and not accepts_any_ring():
-                raise RingUnavailable(error.errno, explain(error.errno)) from None
-            raise RingUnavailable(error.errno, explain(error.errno, flags)) from None
-        if not flags & SetupFlags.R_DISABLED:
+            number = error.errno or 0
+            refuses_all = number == errno.EINVAL and not accepts_any_ring()
+            raise RingUnavailable(number, explain(number, None if refuses_all else setup)) from None
+        if not setup & SetupFlags.R_DISABLED:
             self._spare_lookups()
 
     @property
-    def features(self):
+    def features(self) -> Features:
         """What the kernel says it can do (``Features``)."""
         return Features(self._features)
 
     @property
-    def flags(self):
+    def flags(self) -> SetupFlags:
         """How the ring was made (``SetupFlags``), with what the constructor and the kernel added."""
         return SetupFlags(self._flags)
 
-    def _do(self, op, argument, count):
-        """A registration; its result. OSError names it."""
-        result = self._register(op, argument, count)
-        if result < 0:
-            raise os_error(result, f"io_uring_register {op.name.lower()}")
-        return result
 
-    # The ring itself.
-
-    def enable_rings(self):
-        """Starts a ring made with ``SetupFlags.R_DISABLED`` (``io_uring_enable_rings``); it then is this thread's.
-
-        Raises:
-            RegistrationError: the ring is enabled already.
-        """
-        if not self._flags & SetupFlags.R_DISABLED:
-            self.fileno()
-            raise RegistrationError("the ring is enabled already")
-        self._adopt_disabled()
-        try:
-            self._do(RegisterOp.ENABLE_RINGS, None, 0)
-        except OSError as error:
-            # It is enabled already: an interrupt came before that could be noted.
-            if error.errno != errno.EBADFD:
-                raise
-        self._enabled()
-        if self._registered_fd < 0:
-            self._fd_asked = False
-            self._spare_lookups()
-
-    def register_ring_fd(self):
-        """Spares the kernel looking up the ring's descriptor at each call (``io_uring_register_ring_fd``, 5.18).
-
-        The ring does it by itself when it is made, as long as the thread has one of its 16 places free; this call
-        makes sure of it. Returns 1, as liburing does.
-
-        Raises:
-            RegistrationError: it was called before.
-            OSError: EBUSY: the thread has 16 rings registered.
-        """
-        self._check()
-        if self._fd_asked:
-            raise RegistrationError("the ring's descriptor is registered already")
-        if self._registered_fd < 0:
-            self._register_own_fd()
-        self._fd_asked = True
-        return 1
-
-    def _register_own_fd(self):
-        argument = bytearray(struct.pack("=IIQ", 0xFFFFFFFF, 0, self.fileno()))
-        self._do(RegisterOp.RING_FDS, argument, 1)
-        self._use_registered_fd(struct.unpack_from("=I", argument)[0])
-
-    def _spare_lookups(self):
-        """Registers the descriptor where that is possible: an `enter` is then 45 ns shorter (kernel 6.18)."""
-        try:
-            self._register_own_fd()
-        except OSError:
-            pass  # an older kernel, or 16 rings in this thread: it works by descriptor too
-
-    def unregister_ring_fd(self):
-        """Takes ``register_ring_fd`` back (``io_uring_unregister_ring_fd``): each call looks the descriptor up again.
-
-        Raises:
-            RegistrationError: it is not registered.
-        """
-        self._check()
-        index = self._registered_fd
-        if index < 0:
-            raise RegistrationError("the ring's descriptor is not registered")
-        self._do(RegisterOp.UNREGISTER_RING_FDS, bytearray(struct.pack("=IIQ", index, 0, 0)), 1)
-        self._use_registered_fd(-1)
-        self._fd_asked = False
-
-    # The file table.
-
-    def _new_table(self, count):
-        count = _integer(count, "the number of slots", 1, 1 << 20)
-        if self._file_slots:
-            raise RegistrationError(f"a file table of {self._file_slots} slots is registered already")
-        return count
-
-    def _table_error(self, result, count):
-        if result == -errno.EMFILE:
-            return OSError(
-                errno.EMFILE,
-                f"a file table of {count} slots is more than the limit on open files allows: raise `ulimit -n`",
-                "io_uring_register files",
-            )
-        return os_error(result, "io_uring_register files")
-
-    def register_files_sparse(self, nr):
-        """Makes a file table of ``nr`` empty slots (``io_uring_register_files_sparse``, kernel 5.19).
-
-        Raises:
-            RegistrationError: there is a table already.
-            OSError: EMFILE when ``nr`` is above the limit on open files (``ulimit -n``).
-        """
-        self._check()
-        count = self._new_table(nr)
-        result = self._register(RegisterOp.FILES2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32)
-        if result < 0:
-            raise self._table_error(result, count)
-        self._file_slots = count
-
-    def register_files(self, files):
-        """Makes a file table of these files (``io_uring_register_files``).
-
-        Parameters:
-            files: descriptors or objects with ``fileno()``; -1 for a slot that stays empty. The table has references
-                of its own: the descriptors may be closed.
-        """
-        self._check()
-        fds = array.array("i", [_descriptor(fd) for fd in files])
-        count = self._new_table(len(fds))
-        result = self._register(RegisterOp.FILES, fds, count)
-        if result < 0:
-            raise self._table_error(result, count)
-        self._file_slots = count
-
-    def register_files_update(self, offset, files):
-        """Changes slots from ``offset`` on (``io_uring_register_files_update``).
-
-        ``files`` as of ``register_files``; -1 empties a slot, ``FILES_SKIP`` leaves it. Returns the number changed.
-
-        Raises:
-            SlotError: slots outside the table.
-            RegistrationError: there is no table.
-        """
-        self._check()
-        fds = array.array("i", [_descriptor(fd) for fd in files])
-        self._need_table()
-        offset = _integer(offset, "offset", 0, 0xFFFFFFFF)
-        if offset + len(fds) > self._file_slots:
-            raise SlotError(f"slots {offset} to {offset + len(fds) - 1} are outside the table of {self._file_slots}")
-        if not fds:
-            return 0
-        argument = bytearray(struct.pack("=IIQ", offset, 0, fds.buffer_info()[0]))
-        return self._do(RegisterOp.FILES_UPDATE, argument, len(fds))
-
-    def _need_table(self):
-        if not self._file_slots:
-            raise RegistrationError("there is no file table: call register_files_sparse() or register_files()")
-
-    def register_file_alloc_range(self, off, nr):
-        """Lets the kernel choose free slots only among ``nr`` from ``off`` on.
-
-        Corresponds to ``io_uring_register_file_alloc_range``; kernel 6.0.
-
-        Raises:
-            SlotError: slots outside the table.
-            RegistrationError: there is no table.
-        """
-        self._check()
-        self._need_table()
-        off = _integer(off, "off", 0, 0xFFFFFFFF)
-        nr = _integer(nr, "nr", 1, 0xFFFFFFFF)
-        if off + nr > self._file_slots:
-            raise SlotError(f"slots {off} to {off + nr - 1} are outside the table of {self._file_slots}")
-        self._do(RegisterOp.FILE_ALLOC_RANGE, bytearray(struct.pack("=IIQ", off, nr, 0)), 0)
-
-    def unregister_files(self):
-        """Gives up the file table and closes what only it held (``io_uring_unregister_files``).
-
-        Raises:
-            RegistrationError: there is no table.
-        """
-        self._check()
-        self._need_table()
-        self._do(RegisterOp.UNREGISTER_FILES, None, 0)
-        self._file_slots = 0
-
-    # Fixed buffers.
-
-    def register_buffers(self, buffers):
-        """Pins buffers for the ``*_fixed`` operations (``io_uring_register_buffers``).
-
-        Parameters:
-            buffers: writable buffers, at most 16384 and 1 GiB each. The ring holds them until they are unregistered.
-
-        Raises:
-            RegistrationError: buffers are registered already.
-            TypeError: a buffer is read-only.
-            OSError: ENOMEM above the limit on locked memory (``ulimit -l``).
-        """
-        self._check()
-        views, iovecs = _iovecs(buffers)
-        if not 1 <= len(views) <= REGISTERED_BUFFERS_MAX:
-            raise ValueError(f"1 to {REGISTERED_BUFFERS_MAX} buffers can be registered, not {len(views)}")
-        self._new_buffers()
-        self._memlock(self._register(RegisterOp.BUFFERS, iovecs, len(views)), "buffers")
-        self._fixed_buffers = views
-
-    def register_buffers_sparse(self, nr):
-        """Makes room for ``nr`` registered buffers, to be filled later (``io_uring_register_buffers_sparse``, 5.19)."""
-        self._check()
-        count = _integer(nr, "the number of buffers", 1, REGISTERED_BUFFERS_MAX)
-        self._new_buffers()
-        self._do(RegisterOp.BUFFERS2, bytearray(struct.pack("=IIQQQ", count, _SPARSE, 0, 0, 0)), 32)
-        self._fixed_buffers = [None] * count
-
-    def register_buffers_update(self, offset, buffers):
-        """Replaces registered buffers from ``offset`` on (``io_uring_register_buffers_update_tag``, kernel 5.13).
-
-        ``None`` empties a place. Returns the number replaced. The ring lets go of the old buffers: requests in
-        flight hold theirs themselves.
-        """
-        self._check()
-        if self._fixed_buffers is None:
-            raise RegistrationError("no buffers are registered: call register_buffers_sparse()")
-        views, iovecs = _iovecs(buffers)
-        offset = _integer(offset, "offset", 0, 0xFFFFFFFF)
-        if offset + len(views) > len(self._fixed_buffers):
-            raise ValueError(f"there are {len(self._fixed_buffers)} places, and these end at {offset + len(views)}")
-        if not views:
-            return 0
-        argument = bytearray(struct.pack("=IIQQII", offset, 0, _address(iovecs), 0, len(views), 0))
-        result = self._memlock(self._register(RegisterOp.BUFFERS_UPDATE, argument, 32), "buffers_update")
-        self._fixed_buffers[offset : offset + result] = views[:result]
-        return result
-
-    def unregister_buffers(self):
-        """Gives up the registered buffers (``io_uring_unregister_buffers``)."""
-        self._check()
-        if self._fixed_buffers is None:
-            raise RegistrationError("no buffers are registered")
-        self._do(RegisterOp.UNREGISTER_BUFFERS, None, 0)
-        self._fixed_buffers = None
-
-    def _new_buffers(self):
-        if self._fixed_buffers is not None:
-            raise RegistrationError(f"{len(self._fixed_buffers)} buffers are registered already")
-
-    def _memlock(self, result, what):
-        if result == -errno.ENOMEM:
-            raise OSError(errno.ENOMEM, explain(errno.ENOMEM), f"io_uring_register {what}")
-        if result < 0:
-            raise os_error(result, f"io_uring_register {what}")
-        return result
-
-    # Buffer rings.
-
-    def register_buf_ring(self, buffers, bgid):
-        """Gives the kernel a group of buffers to pick from (``io_uring_register_buf_ring``, kernel 5.19).
-
-        Parameters:
-            buffers: a ``BufferRing``; one that is not registered.
-            bgid: the group's id, 0 to 65535, for ``Sqe.buffer_group``.
-
-        Raises:
-            RegistrationError: the group, or the buffer ring, is registered already.
-        """
-        self._check()
-        if not isinstance(buffers, BufferRing):
-            raise TypeError(f"buffers must be an ioring.BufferRing, not {type(buffers).__name__}")
-        group = _integer(bgid, "bgid", 0, 0xFFFF)
-        self._check()
-        if group in self._buffer_rings:
-            raise RegistrationError(f"group {group} is registered already")
-        address = self._attach_buffers(group, buffers)
-        flags = BufferRingFlags.INC if buffers.incremental else 0
-        argument = bytearray(struct.pack("=QIHHQQQ", address, buffers.entries, group, flags, 0, 0, 0))
-        try:
-            self._memlock(self._register(RegisterOp.PBUF_RING, argument, 1), "pbuf_ring")
-        except BaseException:
-            self._detach_buffers(group, False)
-            raise
-
-    def setup_buf_ring(self, entries, size, bgid, *, incremental=False):
-        """Makes a ``BufferRing`` and registers it (``io_uring_setup_buf_ring``)."""
-        buffers = BufferRing(entries, size, incremental=incremental)
-        self.register_buf_ring(buffers, bgid)
-        return buffers
-
-    def unregister_buf_ring(self, bgid):
-        """Takes a group back from the kernel (``io_uring_unregister_buf_ring``). Its ``BufferRing`` stays usable.
-
-        Raises:
-            RegistrationError: there is no such group.
-        """
-        self._check()
-        self._need_group(bgid)
-        self._do(RegisterOp.UNREGISTER_PBUF_RING, bytearray(struct.pack("=QIHHQQQ", 0, 0, bgid, 0, 0, 0, 0)), 1)
-        self._detach_buffers(bgid, True)
-
-    def buf_ring_head(self, bgid):
-        """The place from which the kernel takes the group's next buffer (``io_uring_buf_ring_head``, kernel 6.8)."""
-        self._check()
-        self._need_group(bgid)
-        argument = bytearray(struct.pack("=II32x", bgid, 0))
-        self._do(RegisterOp.PBUF_STATUS, argument, 1)
-        return struct.unpack_from("=I", argument, 4)[0]
-
-    def _need_group(self, bgid):
-        self._check()
-        if bgid not in self._buffer_rings:
-            raise RegistrationError(f"no buffer ring is registered as group {bgid!r}")
-
-    # Everything else.
-
-    def register_eventfd(self, fd):
-        """Signals an eventfd at each completion (``io_uring_register_eventfd``)."""
-        self._check()
-        self._eventfd(RegisterOp.EVENTFD, fd)
-
-    def register_eventfd_async(self, fd):
-        """The same only for completions that did not happen inside ``submit`` (``io_uring_register_eventfd_async``)."""
-        self._check()
-        self._eventfd(RegisterOp.EVENTFD_ASYNC, fd)
-
-    def _eventfd(self, op, fd):
-        result = self._register(op, array.array("i", [_descriptor(fd)]), 1)
-        if result == -errno.EBUSY:
-            raise RegistrationError("an eventfd is registered already")
-        if result < 0:
-            raise os_error(result, f"io_uring_register {op.name.lower()}")
-
-    def unregister_eventfd(self):
-        """Ends ``register_eventfd`` (``io_uring_unregister_eventfd``)."""
-        self._check()
-        result = self._register(RegisterOp.UNREGISTER_EVENTFD, None, 0)
-        if result == -errno.ENXIO:
-            raise RegistrationError("no eventfd is registered")
-        if result < 0:
-            raise os_error(result, "io_uring_register unregister_eventfd")
-
-    def register_probe(self):
-        """The numbers of the operations that this kernel has, as a set of ints (``io_uring_get_probe_ring``)."""
-        self._check()
-        argument = bytearray(16 + 256 * 8)
-        self._do(RegisterOp.PROBE, argument, 256)
-        count = argument[1]
-        entries = (struct.unpack_from("=BBHI", argument, 16 + 8 * place) for place in range(count))
-        return {op for op, _, flags, _ in entries if flags & 1}
-
-    def register_personality(self):
-        """Remembers the thread's credentials (``io_uring_register_personality``): an id for ``Sqe.personality``."""
-        self._check()
-        return self._do(RegisterOp.PERSONALITY, None, 0)
-
-    def unregister_personality(self, personality):
-        """Forgets credentials (``io_uring_unregister_personality``)."""
-        self._check()
-        number = _integer(personality, "personality", 1, 0xFFFF)
-        result = self._register(RegisterOp.UNREGISTER_PERSONALITY, None, number)
-        if result < 0:
-            raise RegistrationError(f"no personality {number} is registered")
-
-    def register_restrictions(self, restrictions):
-        """Limits for good what a ring can be used for (``io_uring_register_restrictions``, kernel 5.10).
-
-        Only before ``enable_rings``. What is not allowed completes with EACCES.
-
-        Parameters:
-            restrictions: pairs of a ``RestrictionOp`` and its ``RegisterOp``, ``Op`` or ``SqeFlags``. Allow
-                ``RegisterOp.ENABLE_RINGS``, or the ring cannot be started, and ``Op.ASYNC_CANCEL``, or ``close`` has
-                to wait for what is in flight.
-
-        Raises:
-            RegistrationError: the ring is enabled already, or has restrictions.
-        """
-        self._check()
-        argument = bytearray()
-        for kind, value in restrictions:
-            argument += struct.pack("=HBB12x", RestrictionOp(kind), _integer(value, "a restriction's value", 0, 255), 0)
-        if not argument:
-            raise ValueError("which restrictions? An empty list would forbid everything")
-        result = self._register(RegisterOp.RESTRICTIONS, argument, len(argument) // 16)
-        if result == -errno.EBADFD:
-            raise RegistrationError("restrictions come before enable_rings(): make the ring with SetupFlags.R_DISABLED")
-        if result == -errno.EBUSY:
-            raise RegistrationError("restrictions are registered already")
-        if result < 0:
-            raise os_error(result, "io_uring_register restrictions")
-
-    def register_iowq_aff(self, cpus):
-        """Binds the ring's kernel workers to processors, an iterable of ints (``io_uring_register_iowq_aff``, 5.14)."""
-        self._check()
-        numbers = [_integer(cpu, "a processor", 0, 8191) for cpu in cpus]
-        if not numbers:
-            raise ValueError("which processors?")
-        mask = bytearray((max(numbers) // 64 + 1) * 8)
-        for number in numbers:
-            mask[number // 8] |= 1 << number % 8
-        self._do(RegisterOp.IOWQ_AFF, mask, len(mask))
-
-    def unregister_iowq_aff(self):
-        """Ends ``register_iowq_aff`` (``io_uring_unregister_iowq_aff``)."""
-        self._check()
-        self._do(RegisterOp.UNREGISTER_IOWQ_AFF, None, 0)
-
-    def register_iowq_max_workers(self, bounded=0, unbounded=0):
-        """Limits the kernel workers (``io_uring_register_iowq_max_workers``, kernel 5.15).
-
-        Parameters:
-            bounded: for regular files and block devices. 0: as it is.
-            unbounded: for everything else. 0: as it is.
-
-        Workers belong to a thread: the limits hold for all of its rings, and workers that are already there stay
-        until they have been idle for five seconds.
-
-        Returns the limits before, as a pair.
-        """
-        self._check()
-        values = array.array(
-            "I", [_integer(bounded, "bounded", 0, 0xFFFFFFFF), _integer(unbounded, "unbounded", 0, 0xFFFFFFFF)]
-        )
-        self._do(RegisterOp.IOWQ_MAX_WORKERS, values, 2)
-        return values[0], values[1]
-
-    def _ensure_workers(self):
-        """Has at least _WORKERS_MIN workers for files allowed, as far as the kernel lets us.
-
-        They are the thread's, not the ring's, and its first ring, however small, settled how many there may be: after
-        one with a single entry everything that waits for a disk would be done one after the other.
-        """
-        try:
-            allowed, _ = self.register_iowq_max_workers(0, 0)
-            if allowed < _WORKERS_MIN:
-                self.register_iowq_max_workers(_WORKERS_MIN, 0)
-        except OSError:
-            pass
-
-    def register_napi(self, busy_poll_to, *, prefer_busy_poll=False):
-        """Polls network devices for so many microseconds before sleeping (``io_uring_register_napi``, kernel 6.9).
-
-        Returns the settings before: (microseconds, preference).
-        """
-        self._check()
-        time = _integer(busy_poll_to, "busy_poll_to", 0, 0xFFFFFFFF)
-        argument = bytearray(struct.pack("=IB3xQ", time, bool(prefer_busy_poll), 0))
-        self._do(RegisterOp.NAPI, argument, 1)
-        before, preference = struct.unpack_from("=IB", argument)
-        return before, bool(preference)
-
-    def unregister_napi(self):
-        """Ends ``register_napi`` (``io_uring_unregister_napi``). Returns the settings before."""
-        self._check()
-        argument = bytearray(16)
-        self._do(RegisterOp.UNREGISTER_NAPI, argument, 1)
-        before, preference = struct.unpack_from("=IB", argument)
-        return before, bool(preference)
-
-    def register_clock(self, clockid):
-        """Chooses the clock for waiting (``io_uring_register_clock``, 6.12): monotonic or boottime of ``time``."""
-        self._check()
-        number = _integer(clockid, "clockid", 0, 0x7FFFFFFF)
-        self._do(RegisterOp.CLOCK, bytearray(struct.pack("=I12x", number)), 0)
-
-    def register_sync_cancel(self, target=None, *, fd=-1, flags=CancelFlags(0), op=0, timeout=None):
-        """Cancels requests and waits until they are stopped (``io_uring_register_sync_cancel``, kernel 6.0).
-
-        Parameters:
-            target: the request's ``Sqe``, or its ``token``.
-            fd: with ``CancelFlags.FD``: the descriptor, or a ``Direct``.
-            flags: ``CancelFlags``.
-            op: with ``CancelFlags.OP`` (kernel 6.6): the ``Op``.
-            timeout: seconds; ``None``: without limit.
-
-        Returns the number of requests cancelled with ``CancelFlags.ALL``, else 0. Their completions are yet to be
-        reaped.
-
-        Raises:
-            FileNotFoundError: nothing matches (ENOENT).
-            TimeoutError: not stopped in time.
-        """
-        self._check()
-        flags = CancelFlags(_integer(flags, "flags", 0, 0xFFFFFFFF))
-        if isinstance(fd, Direct):
-            flags |= CancelFlags.FD_FIXED
-            fd = fd.slot
-        else:
-            fd = _descriptor(fd)
-        seconds = nanoseconds = -1
-        if timeout is not None:
-            if not 0 <= timeout <= 2**31:
-                raise ValueError(f"timeout must be between 0 and 2147483648 seconds, not {timeout}")
-            seconds, nanoseconds = divmod(int(timeout * 1e9), 10**9)
-        token = 0
-        if isinstance(target, int):
-            token = _integer(target, "target", 0, 2**64 - 1)
-        elif target is not None:
-            token = self._token_of(target)
-        op = _integer(op, "op", 0, 255)
-        argument = bytearray(struct.pack("=QiIqqB7x24x", token, fd, flags, seconds, nanoseconds, op))
-        result = self._register(RegisterOp.SYNC_CANCEL, argument, 1)
-        if result == -errno.ETIME:
-            raise TimeoutError(errno.ETIMEDOUT, "the requests did not stop in time")
-        if result < 0:
-            raise os_error(result, "io_uring_register sync_cancel")
-        return result
-
-
-def _iovecs(buffers):
-    """Views of writable buffers, and the array of iovecs over them."""
-    views = []
-    iovecs = bytearray()
-    for index, buffer in enumerate(buffers):
-        view = memoryview(bytearray(0)) if buffer is None else memoryview(buffer)
-        if view.readonly:
-            raise TypeError(f"buffer {index} must be writable: the kernel may write into it")
-        if not view.c_contiguous:
-            raise TypeError(f"buffer {index} must be contiguous")
-        view = view.cast("B")
-        if len(view) > 1 << 30:
-            raise ValueError(f"a registered buffer has at most 1 GiB; buffer {index} has {len(view)} bytes")
-        views.append(view)
-        iovecs += struct.pack("=QQ", _address(view), len(view))
-    return views, iovecs
-
-
-def _check_flags(flags):
-    """Combinations that the kernel refuses with no more than EINVAL."""
+def _check_flags(flags: SetupFlags) -> None:
+    """Raises ValueError for combinations that the kernel refuses with EINVAL, which does not say why."""
     f = SetupFlags
     if flags & f.DEFER_TASKRUN and not flags & f.SINGLE_ISSUER:
         raise ValueError("DEFER_TASKRUN needs SINGLE_ISSUER")
@@ -664,7 +117,7 @@ def _check_flags(flags):
         raise ValueError("HYBRID_IOPOLL needs IOPOLL")
 
 
-def send_msg_ring(ring, nbytes, data, flags=0):
+def send_msg_ring(ring: _ProcessDescriptor, nbytes: int, data: int, flags: int = 0) -> None:
     """Puts a completion into a ring, from any thread, without a ring of one's own (``io_uring_register_sync_msg``).
 
     Parameters:
@@ -680,8 +133,8 @@ def send_msg_ring(ring, nbytes, data, flags=0):
         OSError: EINVAL on an older kernel; EBADF when the descriptor is no ring's.
     """
     send_message(
-        _descriptor(ring),
-        _integer(nbytes, "nbytes", -0x80000000, 0x7FFFFFFF),
-        _integer(data, "data", 0, 2**63 - 1),
-        _integer(flags, "flags", 0, 0xFFFFFFFF),
+        descriptor_of(ring),
+        integer(nbytes, "nbytes", -0x80000000, 0x7FFFFFFF),
+        integer(data, "data", 0, 2**63 - 1),
+        integer(flags, "flags", 0, 0xFFFFFFFF),
     )

@@ -1,21 +1,33 @@
-"""Socket addresses between Python's form and the kernel's ``struct sockaddr``. Nothing here looks up names."""
+"""Converts socket addresses between Python's form and the kernel's ``struct sockaddr``. Names are not looked up."""
+
+from __future__ import annotations
 
 import os
 import socket
 import struct
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+    # What programs give.
+    _Numeric: TypeAlias = tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int]
+    _Address: TypeAlias = "_Numeric | StrOrBytesPath | SockAddr"
+    # What the kernel's answer is turned into.
+    _Decoded: TypeAlias = tuple[str, int] | tuple[int, int] | tuple[str, int, int, int] | str | bytes
 
 STORAGE_SIZE = 128
 """sizeof(struct sockaddr_storage)."""
 
-# Not every build of Python has these two.
+# Not every build of Python has these two in its socket module.
 AF_NETLINK = 16
 AF_VSOCK = 40
 
 KNOWN = frozenset((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK, AF_VSOCK))
-"""The families whose addresses are known here, both ways."""
+"""The address families that encode() and decode() know."""
 
 
-def encode(address, family=0):
+def encode(address: _Address | tuple[int, int], family: int = 0) -> bytes:
     """The bytes of a ``struct sockaddr``.
 
     Parameters:
@@ -65,19 +77,19 @@ def encode(address, family=0):
     return struct.pack("=H", socket.AF_INET6) + struct.pack(">HI16s", port, flow, packed) + struct.pack("=I", scope)
 
 
-def encode_for(family, address):
-    """The same for a socket of a family; ``None`` when only the socket module can say what the address is.
+def encode_for(family: int, address: object) -> bytes | None:
+    """``encode`` for a socket of this family; ``None`` when the address is better given to the socket module.
 
-    Or what is wrong with it: its own functions raise the exceptions that programs expect.
+    That is so for addresses that it alone understands, and for wrong ones: its functions raise what programs expect.
     """
     try:
-        name = encode(address, family)
+        name = encode(cast("_Address", address), family)
     except (TypeError, ValueError):
         return None
     return name if struct.unpack_from("=H", name) == (family,) and address else None
 
 
-def _encode_numbers(address, family):
+def _encode_numbers(address: tuple[object, ...], family: int) -> bytes:
     if len(address) != 2 or not all(isinstance(number, int) and 0 <= number < 2**32 for number in address):
         raise ValueError(f"an address of this family is two numbers between 0 and 4294967295: {address!r}")
     first, second = address
@@ -86,12 +98,12 @@ def _encode_numbers(address, family):
     return struct.pack("=HHII", family, 0, first, second)
 
 
-def _v4(host):
+def _v4(host: str) -> str:
     socket.inet_pton(socket.AF_INET, host)  # strict, unlike inet_aton
     return host
 
 
-def decode(data):
+def decode(data: bytes) -> _Decoded | None:
     """Python's form of a ``struct sockaddr``: a tuple, a path, or the bytes themselves for a family not known here."""
     if len(data) < 2:
         return None
@@ -122,20 +134,21 @@ class SockAddr(bytearray):
     Give it to ``Sqe.prep_accept`` and read ``address`` after the completion.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(STORAGE_SIZE + 4)
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Says that the whole room is free: done by each ``prep_*`` call that takes the object."""
         struct.pack_into("=I", self, STORAGE_SIZE, STORAGE_SIZE)
 
     @property
-    def length(self):
+    def length(self) -> int:
         """Bytes of the address."""
-        return min(struct.unpack_from("=I", self, STORAGE_SIZE)[0], STORAGE_SIZE)
+        (length,) = struct.unpack_from("=I", self, STORAGE_SIZE)
+        return min(int(length), STORAGE_SIZE)
 
     @property
-    def address(self):
+    def address(self) -> _Decoded | None:
         """The address in Python's form, as ``socket.accept`` gives it; ``None`` when there is none."""
         return decode(bytes(self[: self.length])) if self[0:2] != b"\0\0" else None

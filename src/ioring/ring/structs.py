@@ -1,11 +1,20 @@
-"""Structures that the kernel fills, and those that describe a request: buffers with names for their parts."""
+"""Structures that the kernel fills in or reads, as buffers whose fields are properties."""
+
+from __future__ import annotations
 
 import operator
 import struct
+from typing import TYPE_CHECKING, SupportsIndex
 
 from ioring.ring._msghdr import parse_control
 from ioring.ring.constants import StatxMask
 from ioring.ring.sockaddr import decode
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from ioring.ring._msghdr import MsgHdr
+    from ioring.ring.sockaddr import _Decoded
 
 
 class Statx(bytearray):
@@ -16,41 +25,111 @@ class Statx(bytearray):
 
     __slots__ = ()
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(256)
 
-    def _u16(self, at):
-        return struct.unpack_from("=H", self, at)[0]
+    def _u16(self, at: int) -> int:
+        (value,) = struct.unpack_from("=H", self, at)
+        return int(value)
 
-    def _u32(self, at):
-        return struct.unpack_from("=I", self, at)[0]
+    def _u32(self, at: int) -> int:
+        (value,) = struct.unpack_from("=I", self, at)
+        return int(value)
 
-    def _u64(self, at):
-        return struct.unpack_from("=Q", self, at)[0]
+    def _u64(self, at: int) -> int:
+        (value,) = struct.unpack_from("=Q", self, at)
+        return int(value)
 
-    def _time(self, at):
+    def _time(self, at: int) -> int:
         seconds, nanoseconds = struct.unpack_from("=qI", self, at)
-        return seconds * 10**9 + nanoseconds
+        return int(seconds * 10**9 + nanoseconds)
 
-    mask = property(lambda self: StatxMask(self._u32(0x00)), doc="What is valid, as ``StatxMask``.")
-    blksize = property(lambda self: self._u32(0x04), doc="Good size for reading and writing, in bytes.")
-    attributes = property(lambda self: self._u64(0x08), doc="``STATX_ATTR_*``.")
-    nlink = property(lambda self: self._u32(0x10), doc="Number of names.")
-    uid = property(lambda self: self._u32(0x14), doc="Owner.")
-    gid = property(lambda self: self._u32(0x18), doc="Group.")
-    mode = property(lambda self: self._u16(0x1C), doc="Type and permissions, as of ``os.stat``.")
-    ino = property(lambda self: self._u64(0x20), doc="Inode number.")
-    size = property(lambda self: self._u64(0x28), doc="Size in bytes.")
-    blocks = property(lambda self: self._u64(0x30), doc="Blocks of 512 bytes in use.")
-    atime_ns = property(lambda self: self._time(0x40), doc="Last read.")
-    btime_ns = property(lambda self: self._time(0x50), doc="Creation.")
-    ctime_ns = property(lambda self: self._time(0x60), doc="Last change of the attributes.")
-    mtime_ns = property(lambda self: self._time(0x70), doc="Last change of the contents.")
-    rdev = property(lambda self: (self._u32(0x80), self._u32(0x84)), doc="A device file's numbers.")
-    dev = property(lambda self: (self._u32(0x88), self._u32(0x8C)), doc="The file system's device numbers.")
-    mnt_id = property(lambda self: self._u64(0x90), doc="The mount.")
+    @property
+    def mask(self) -> StatxMask:
+        """What is valid, as ``StatxMask``."""
+        return StatxMask(self._u32(0x00))
 
-    def __repr__(self):
+    @property
+    def blksize(self) -> int:
+        """Good size for reading and writing, in bytes."""
+        return self._u32(0x04)
+
+    @property
+    def attributes(self) -> int:
+        """``STATX_ATTR_*``."""
+        return self._u64(0x08)
+
+    @property
+    def nlink(self) -> int:
+        """Number of names."""
+        return self._u32(0x10)
+
+    @property
+    def uid(self) -> int:
+        """Owner."""
+        return self._u32(0x14)
+
+    @property
+    def gid(self) -> int:
+        """Group."""
+        return self._u32(0x18)
+
+    @property
+    def mode(self) -> int:
+        """Type and permissions, as of ``os.stat``."""
+        return self._u16(0x1C)
+
+    @property
+    def ino(self) -> int:
+        """Inode number."""
+        return self._u64(0x20)
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self._u64(0x28)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of 512 bytes in use."""
+        return self._u64(0x30)
+
+    @property
+    def atime_ns(self) -> int:
+        """Last read."""
+        return self._time(0x40)
+
+    @property
+    def btime_ns(self) -> int:
+        """Creation."""
+        return self._time(0x50)
+
+    @property
+    def ctime_ns(self) -> int:
+        """Last change of the attributes."""
+        return self._time(0x60)
+
+    @property
+    def mtime_ns(self) -> int:
+        """Last change of the contents."""
+        return self._time(0x70)
+
+    @property
+    def rdev(self) -> tuple[int, int]:
+        """A device file's numbers."""
+        return self._u32(0x80), self._u32(0x84)
+
+    @property
+    def dev(self) -> tuple[int, int]:
+        """The file system's device numbers."""
+        return self._u32(0x88), self._u32(0x8C)
+
+    @property
+    def mnt_id(self) -> int:
+        """The mount."""
+        return self._u64(0x90)
+
+    def __repr__(self) -> str:
         return f"<Statx mode={self.mode:#o} size={self.size} ino={self.ino}>"
 
 
@@ -59,19 +138,39 @@ class SigInfo(bytearray):
 
     __slots__ = ()
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(128)
 
-    def _i32(self, at):
-        return struct.unpack_from("=i", self, at)[0]
+    def _i32(self, at: int) -> int:
+        (value,) = struct.unpack_from("=i", self, at)
+        return int(value)
 
-    signo = property(lambda self: self._i32(0), doc="``SIGCHLD``, or 0 when nothing had happened.")
-    code = property(lambda self: self._i32(8), doc="``os.CLD_*``.")
-    pid = property(lambda self: self._i32(16), doc="The child.")
-    uid = property(lambda self: self._i32(20), doc="Its user.")
-    status = property(lambda self: self._i32(24), doc="Exit status, or the signal's number.")
+    @property
+    def signo(self) -> int:
+        """``SIGCHLD``, or 0 when nothing had happened."""
+        return self._i32(0)
 
-    def __repr__(self):
+    @property
+    def code(self) -> int:
+        """``os.CLD_*``."""
+        return self._i32(8)
+
+    @property
+    def pid(self) -> int:
+        """The child."""
+        return self._i32(16)
+
+    @property
+    def uid(self) -> int:
+        """Its user."""
+        return self._i32(20)
+
+    @property
+    def status(self) -> int:
+        """Exit status, or the signal's number."""
+        return self._i32(24)
+
+    def __repr__(self) -> str:
         return f"<SigInfo signo={self.signo} code={self.code} pid={self.pid} status={self.status}>"
 
 
@@ -86,7 +185,7 @@ class OpenHow(bytearray):
 
     __slots__ = ()
 
-    def __init__(self, flags=0, mode=0, resolve=0):
+    def __init__(self, flags: SupportsIndex = 0, mode: SupportsIndex = 0, resolve: SupportsIndex = 0) -> None:
         for name, value in (("flags", flags), ("mode", mode), ("resolve", resolve)):
             if not 0 <= operator.index(value) < 2**64:
                 raise ValueError(f"{name} must not be negative, nor above 64 bits: {value}")
@@ -102,15 +201,19 @@ class EpollEvents(bytearray):
 
     __slots__ = ()
 
-    def __init__(self, maxevents):
+    def __init__(self, maxevents: SupportsIndex) -> None:
         count = operator.index(maxevents)
         if count < 1:
             raise ValueError(f"maxevents must be at least 1, not {count}")
         super().__init__(12 * count)
 
-    def events(self, count):
+    def events(self, count: int) -> list[tuple[int, int]]:
         """The first ``count`` as a list of (data, events)."""
-        return [struct.unpack_from("=IQ", self, 12 * place)[::-1] for place in range(count)]
+        found = []
+        for place in range(count):
+            events, data = struct.unpack_from("=IQ", self, 12 * place)
+            found.append((data, events))
+        return found
 
 
 class RecvmsgOut:
@@ -132,7 +235,12 @@ class RecvmsgOut:
 
     __slots__ = ("address", "control", "flags", "payload")
 
-    def __init__(self, buffer, msg):
+    address: _Decoded | None
+    control: list[tuple[int, int, bytes]]
+    flags: int
+    payload: memoryview
+
+    def __init__(self, buffer: ReadableBuffer, msg: MsgHdr) -> None:
         view = memoryview(buffer)
         start = 16 + msg.name_size + msg.control_size
         if len(view) < start:

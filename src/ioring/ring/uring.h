@@ -24,6 +24,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "assertions.h"
+
 /* ---- structures ------------------------------------------------------------------------------------------ */
 
 struct uring_sqe {
@@ -84,25 +86,8 @@ struct uring_buf {
     uint16_t resv;          /* in the first entry: the ring's tail */
 };
 
-struct uring_buf_reg {
-    uint64_t ring_addr;
-    uint32_t ring_entries;
-    uint16_t bgid;
-    uint16_t flags;
-    uint64_t resv[3];
-};
-
 struct uring_recvmsg_out {
     uint32_t namelen, controllen, payloadlen, flags;
-};
-
-struct uring_open_how {
-    uint64_t flags, mode, resolve;
-};
-
-struct uring_futex_waitv {
-    uint64_t val, uaddr;
-    uint32_t flags, reserved;
 };
 
 #define URING_ASSERT_LAYOUT(what, field, at) \
@@ -131,10 +116,7 @@ _Static_assert(sizeof(struct uring_timespec) == 16, "timespec");
 _Static_assert(sizeof(struct uring_getevents_arg) == 24, "getevents_arg");
 _Static_assert(sizeof(struct uring_buf) == 16, "buf");
 URING_ASSERT_LAYOUT(uring_buf, resv, 14);
-_Static_assert(sizeof(struct uring_buf_reg) == 40, "buf_reg");
 _Static_assert(sizeof(struct uring_recvmsg_out) == 16, "recvmsg_out");
-_Static_assert(sizeof(struct uring_open_how) == 24, "open_how");
-_Static_assert(sizeof(struct uring_futex_waitv) == 24, "futex_waitv");
 
 /* ---- constants that the compiled code uses; Python has all of them in constants.py ------------------------ */
 
@@ -160,11 +142,9 @@ enum {
 };
 
 enum {
-    URING_SETUP_IOPOLL = 1u << 0, URING_SETUP_SQPOLL = 1u << 1, URING_SETUP_SQ_AFF = 1u << 2,
-    URING_SETUP_CQSIZE = 1u << 3, URING_SETUP_CLAMP = 1u << 4, URING_SETUP_ATTACH_WQ = 1u << 5,
-    URING_SETUP_R_DISABLED = 1u << 6, URING_SETUP_SUBMIT_ALL = 1u << 7, URING_SETUP_COOP_TASKRUN = 1u << 8,
+    URING_SETUP_IOPOLL = 1u << 0, URING_SETUP_SQPOLL = 1u << 1, URING_SETUP_R_DISABLED = 1u << 6,
     URING_SETUP_TASKRUN_FLAG = 1u << 9, URING_SETUP_SQE128 = 1u << 10, URING_SETUP_CQE32 = 1u << 11,
-    URING_SETUP_SINGLE_ISSUER = 1u << 12, URING_SETUP_DEFER_TASKRUN = 1u << 13, URING_SETUP_NO_SQARRAY = 1u << 16,
+    URING_SETUP_DEFER_TASKRUN = 1u << 13, URING_SETUP_NO_SQARRAY = 1u << 16,
 };
 
 enum {
@@ -179,15 +159,15 @@ enum {
     URING_ENTER_EXT_ARG = 1u << 3, URING_ENTER_REGISTERED_RING = 1u << 4, URING_ENTER_NO_IOWAIT = 1u << 7,
 };
 
-enum { URING_FEAT_SINGLE_MMAP = 1u << 0, URING_FEAT_NODROP = 1u << 1, URING_FEAT_NO_IOWAIT = 1u << 17 };
+enum { URING_FEAT_SINGLE_MMAP = 1u << 0, URING_FEAT_NO_IOWAIT = 1u << 17 };
 
 enum { URING_ACCEPT_MULTISHOT = 1u << 0 };
 enum { URING_RECV_MULTISHOT = 1u << 1, URING_RECVSEND_FIXED_BUF = 1u << 2, URING_RECVSEND_BUNDLE = 1u << 4 };
-enum { URING_POLL_ADD_MULTI = 1u << 0, URING_POLL_UPDATE_EVENTS = 1u << 1, URING_POLL_UPDATE_USER_DATA = 1u << 2 };
+enum { URING_POLL_ADD_MULTI = 1u << 0, URING_POLL_UPDATE_USER_DATA = 1u << 2 };
 enum { URING_TIMEOUT_UPDATE = 1u << 1 };
 enum { URING_CANCEL_ALL = 1u << 0, URING_CANCEL_FD = 1u << 1, URING_CANCEL_ANY = 1u << 2,
-       URING_CANCEL_FD_FIXED = 1u << 3, URING_CANCEL_USERDATA = 1u << 4, URING_CANCEL_OP = 1u << 5 };
-enum { URING_MSG_DATA = 0, URING_MSG_SEND_FD = 1, URING_MSG_RING_FLAGS_PASS = 1u << 1 };
+       URING_CANCEL_FD_FIXED = 1u << 3, URING_CANCEL_OP = 1u << 5 };
+enum { URING_MSG_SEND_FD = 1, URING_MSG_RING_FLAGS_PASS = 1u << 1 };
 enum { URING_UNREGISTER_BUFFERS = 1, URING_UNREGISTER_FILES = 3, URING_REGISTER_SEND_MSG_RING = 31 };
 enum { URING_BLOCK_CMD_DISCARD = (0x12 << 8) | 0 }; /* _IO(0x12, 0) */
 #define URING_FILE_INDEX_ALLOC 0xffffffffu
@@ -365,6 +345,8 @@ static inline struct uring_sqe *uring_get_sqe(struct uring *u)
 {
     struct uring_sqe *sqe;
 
+    ioring_assert(u->fd >= 0);
+    ioring_assert(uring_sq_ready(u) <= u->sq_entries);
     if (uring_sq_ready(u) >= u->sq_entries)
         return NULL;
     sqe = &u->sqes[(size_t)((unsigned)u->sq_tail & u->sq_mask) << u->sqe_shift];
@@ -378,6 +360,7 @@ static inline struct uring_sqe *uring_get_sqe(struct uring *u)
 /* Shows the kernel everything prepared. How many entries it has not taken yet. */
 static inline unsigned uring_publish(struct uring *u)
 {
+    ioring_assert(u->sq_published <= u->sq_tail);
     u->sq_published = u->sq_tail;
     uring_store_release(u->sq_ktail, (unsigned)u->sq_tail);
     return uring_sq_ready(u);
@@ -407,6 +390,7 @@ static inline unsigned uring_cq_ready(const struct uring *u)
 static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
 {
     unsigned head = *u->cq_khead;
+    ioring_assert(uring_cq_ready(u) <= u->cq_entries);
     if (uring_load_acquire(u->cq_ktail) == head)
         return NULL;
     return &u->cqes[(size_t)(head & u->cq_mask) << u->cqe_shift];
@@ -415,11 +399,13 @@ static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
 /* The completion that so many others stand before; it must be there. */
 static inline struct uring_cqe *uring_cqe_at(const struct uring *u, unsigned ahead)
 {
+    ioring_assert(ahead < uring_cq_ready(u));
     return &u->cqes[(size_t)((*u->cq_khead + ahead) & u->cq_mask) << u->cqe_shift];
 }
 
 static inline void uring_cq_advance(struct uring *u, unsigned n)
 {
+    ioring_assert(n <= uring_cq_ready(u));
     uring_store_release(u->cq_khead, *u->cq_khead + n);
 }
 

@@ -1,5 +1,6 @@
 # The C header as Cython sees it.
 
+from ioring.ring.assertions cimport *
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "uring.h" nogil:
@@ -43,16 +44,11 @@ cdef extern from "uring.h" nogil:
         uint16_t bid
         uint16_t resv
 
-    struct uring_open_how:
-        uint64_t flags
-        uint64_t mode
-        uint64_t resolve
-
-    struct uring_futex_waitv:
-        uint64_t val
-        uint64_t uaddr
+    struct uring_recvmsg_out:
+        uint32_t namelen
+        uint32_t controllen
+        uint32_t payloadlen
         uint32_t flags
-        uint32_t reserved
 
     struct uring:
         int fd
@@ -87,25 +83,19 @@ cdef extern from "uring.h" nogil:
         URING_SQE_FIXED_FILE, URING_SQE_IO_DRAIN, URING_SQE_IO_LINK, URING_SQE_IO_HARDLINK, URING_SQE_ASYNC
         URING_SQE_BUFFER_SELECT, URING_SQE_CQE_SKIP_SUCCESS
     enum:
-        URING_SETUP_IOPOLL, URING_SETUP_SQPOLL, URING_SETUP_SQ_AFF, URING_SETUP_CQSIZE, URING_SETUP_CLAMP
-        URING_SETUP_ATTACH_WQ, URING_SETUP_R_DISABLED, URING_SETUP_SUBMIT_ALL, URING_SETUP_COOP_TASKRUN
-        URING_SETUP_TASKRUN_FLAG, URING_SETUP_SQE128, URING_SETUP_CQE32, URING_SETUP_SINGLE_ISSUER
-        URING_SETUP_DEFER_TASKRUN, URING_SETUP_NO_SQARRAY
+        URING_SETUP_SQPOLL, URING_SETUP_R_DISABLED
     enum:
         URING_CQE_F_BUFFER, URING_CQE_F_MORE, URING_CQE_F_SOCK_NONEMPTY, URING_CQE_F_NOTIF, URING_CQE_F_BUF_MORE
         URING_CQE_BUFFER_SHIFT
     enum:
-        URING_SQ_NEED_WAKEUP, URING_SQ_CQ_OVERFLOW, URING_SQ_TASKRUN
-    enum:
         URING_ENTER_GETEVENTS, URING_ENTER_SQ_WAKEUP, URING_ENTER_SQ_WAIT, URING_ENTER_REGISTERED_RING
     enum:
         URING_ACCEPT_MULTISHOT, URING_RECV_MULTISHOT, URING_RECVSEND_FIXED_BUF, URING_RECVSEND_BUNDLE
-        URING_POLL_ADD_MULTI, URING_POLL_UPDATE_EVENTS, URING_POLL_UPDATE_USER_DATA, URING_TIMEOUT_UPDATE
+        URING_POLL_ADD_MULTI, URING_POLL_UPDATE_USER_DATA, URING_TIMEOUT_UPDATE
     enum:
-        URING_CANCEL_ALL, URING_CANCEL_FD, URING_CANCEL_ANY, URING_CANCEL_FD_FIXED, URING_CANCEL_USERDATA
-        URING_CANCEL_OP
+        URING_CANCEL_ALL, URING_CANCEL_FD, URING_CANCEL_ANY, URING_CANCEL_FD_FIXED, URING_CANCEL_OP
     enum:
-        URING_MSG_DATA, URING_MSG_SEND_FD, URING_MSG_RING_FLAGS_PASS, URING_REGISTER_SEND_MSG_RING
+        URING_MSG_SEND_FD, URING_MSG_RING_FLAGS_PASS, URING_REGISTER_SEND_MSG_RING
         URING_UNREGISTER_BUFFERS, URING_UNREGISTER_FILES
         URING_BLOCK_CMD_DISCARD
     unsigned URING_FILE_INDEX_ALLOC
@@ -136,7 +126,6 @@ cdef extern from "uring.h" nogil:
 
 ctypedef uring_sqe *sqe_p
 ctypedef uring_cqe *cqe_p
-ctypedef uring_timespec *timespec_p
 ctypedef uring_buf *buf_p
 
 cdef extern from "errno.h":
