@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+HELPERS = Path(__file__).parents[1] / "helpers"
 SECONDS = int(os.environ.get("IORING_FUZZ_SECONDS", "30"))
 SECONDS_LONG = int(os.environ.get("IORING_FUZZ_SECONDS", "1200"))
 PROGRAMS = {
@@ -29,6 +30,7 @@ def fuzz(tmp_path, program, seconds):
         text=True,
         timeout=seconds + 100,
         check=False,
+        env=os.environ | {"PYTHONPATH": str(HELPERS)},
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     executed = int(done.stderr.rpartition("stat::number_of_executed_units:")[2].split()[0])
