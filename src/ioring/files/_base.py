@@ -123,7 +123,8 @@ class File(Closing):
     async def flush(self):
         """Hands everything written to the kernel (``io.IOBase.flush``)."""
         self.check_open()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             await self._flush()
         finally:
@@ -140,7 +141,8 @@ class File(Closing):
         line: bytes
         lines = []
         self.check_readable()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             if self.unwritten:
                 await self._flush()
@@ -172,7 +174,8 @@ class File(Closing):
         self.check_writable()
         if size is not None:
             size = whole(size, "size")
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             await self._flush()
             if size is None:
@@ -199,7 +202,8 @@ class File(Closing):
 
     async def _sync(self, flags):
         self.check_open()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             await self._flush()
             await own(self, fsync(self.core, self.fd, flags, self.name))
@@ -229,7 +233,8 @@ class File(Closing):
     async def tell(self):
         """The position (``io.IOBase.tell``)."""
         self.check_open()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             return self._tell()
         finally:
@@ -245,7 +250,8 @@ class File(Closing):
         self.check_open()
         if not self.can_seek:
             raise io.UnsupportedOperation("File or stream is not seekable.")
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             return await self._seek(offset, whence)
         finally:

@@ -67,7 +67,8 @@ class BufferedFile(Copying):
         self.check_readable()
         if size < -1:
             raise ValueError("read length must be non-negative or -1")
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             return await self._read(size)
         finally:
@@ -78,7 +79,8 @@ class BufferedFile(Copying):
         self.check_readable()
         if size is None or size < 0:
             size = self.buffer_size
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             if self.unwritten:
                 await self._flush()
@@ -91,7 +93,8 @@ class BufferedFile(Copying):
     async def peek(self, size=0):
         """What is read ahead, without moving the position (``io.BufferedReader.peek``)."""
         self.check_readable()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             if self.unwritten:
                 await self._flush()
@@ -144,7 +147,8 @@ class BufferedFile(Copying):
 
     async def _readline_in_turn(self, limit):
         self.check_readable()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             if self.unwritten:
                 await self._flush()
@@ -202,7 +206,8 @@ class BufferedFile(Copying):
         if type(data) is not bytes:
             data = flat(data, False).tobytes()  # copied before it waits: the program may change it meanwhile
         size: cython.Py_ssize_t = len(data)
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             self.forget_ahead()
             if size == 0:

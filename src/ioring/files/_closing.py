@@ -42,7 +42,8 @@ class Closing(ReadAhead):
             return
         self.settle_core()
         try:
-            await self.enter_to_close()
+            if not self.take_turn():
+                await self._wait_for_turn()
             try:
                 if not self.shut:
                     self.closing = True

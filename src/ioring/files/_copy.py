@@ -82,7 +82,8 @@ class Copying(File):
         This has the other file's turn until the end, and neither file is closed before.
         """
         target: File = other
-        await target.enter()
+        if not target.take_turn():
+            await target._next_turn()
         try:
             await target._flush()
             target.forget_ahead()

@@ -16,7 +16,8 @@ class RawFile(Copying):
         if size is None or size < 0:
             return await self.readall()
         self.check_readable()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             if self.available():  # a cancelled read has left them
                 return self.taken(size)
@@ -29,7 +30,8 @@ class RawFile(Copying):
     async def readall(self):
         """All bytes up to the end (``io.RawIOBase.readall``)."""
         self.check_readable()
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             return await self._read(-1)
         finally:
@@ -46,7 +48,8 @@ class RawFile(Copying):
         """A line, or ``size`` bytes of it (``io.IOBase.readline``). Byte by byte where there are no positions."""
         self.check_readable()
         limit: cython.Py_ssize_t = -1 if size is None else size
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             return await self._readline(limit)
         finally:
@@ -99,7 +102,8 @@ class RawFile(Copying):
         self.check_writable()
         if type(data) is not bytes:
             data = flat(data, False)
-        await self.enter()
+        if not self.take_turn():
+            await self._next_turn()
         try:
             self.forget_ahead()
             self.unwritten = [data]

@@ -315,7 +315,8 @@ class TextFile:
         want: cython.Py_ssize_t = -1 if size is None else size
         self.check_readable()
         file = self.file
-        await file.enter()
+        if not file.take_turn():
+            await file._next_turn()
         try:
             if 0 <= want <= self.left() and not file.unwritten:
                 return self.taken(want)
@@ -399,7 +400,8 @@ class TextFile:
         limit: cython.Py_ssize_t = size
         self.check_readable()
         file = self.file
-        await file.enter()
+        if not file.take_turn():
+            await file._next_turn()
         try:
             self.begin()
             try:
@@ -451,7 +453,8 @@ class TextFile:
         lines = []
         self.check_readable()
         file = self.file
-        await file.enter()
+        if not file.take_turn():
+            await file._next_turn()
         try:
             self.begin()
             try:
@@ -518,7 +521,8 @@ class TextFile:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         file = self.file
-        await file.enter()
+        if not file.take_turn():
+            await file._next_turn()
         try:
             if file.unwritten and file.unwritten_size + len(text) > file.buffer_size:
                 await file._flush()
@@ -567,7 +571,8 @@ class TextFile:
         if not self.telling:
             raise io.UnsupportedOperation("underlying stream is not seekable")
         file = self.file
-        await file.enter()
+        if not file.take_turn():
+            await file._next_turn()
         try:
             await file._flush()
             return self._tell()
@@ -604,7 +609,8 @@ class TextFile:
         if cookie < 0:
             raise ValueError(f"negative seek position {cookie!r}")
         file = self.file
-        await file.enter()
+        if not file.take_turn():
+            await file._next_turn()
         try:
             if whence == 2:
                 place = await file._seek(0, 2)

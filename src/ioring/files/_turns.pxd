@@ -1,13 +1,6 @@
-cimport cython
 from libc.stdint cimport int64_t
 from ioring.files._requests cimport FileOp, Owner
-from ioring.loop._awaitable cimport Awaitable
 from ioring.loop._core cimport LoopCore
-
-
-@cython.final
-cdef class Free(Awaitable):
-    pass
 
 
 cdef class Turns(Owner):
@@ -32,7 +25,6 @@ cdef class Turns(Owner):
 
     cdef int check_open(self) except -1
     cdef int settle_core(self) except -1
-    cdef object enter(self)
-    cdef object enter_to_close(self)
+    cdef bint take_turn(self) noexcept
     cdef int leave(self) except -1
     cdef int go_on_closing(self) except -1

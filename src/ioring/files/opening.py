@@ -94,7 +94,7 @@ class OpenSpec(NamedTuple):
         if buffering == 0 and not mode.binary:
             raise ValueError("can't have unbuffered text I/O")
         if not self.direct:
-            return self._replace(buffering=buffering)
+            return self if isinstance(self.buffering, int) else self._replace(buffering=buffering)
         if not mode.binary or buffering > 0:
             raise ValueError("direct I/O is binary and without buffers")
         if mode.appending:
