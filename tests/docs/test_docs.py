@@ -273,9 +273,12 @@ def signature(method):
     text = getattr(method, "__text_signature__", None)
     if text is None:
         parameters = inspect.signature(method).parameters.values()
-        # A default that is a flag is written as its number.
+        # Types are left out; a default that is a flag is written as its number.
         plain = [
-            p.replace(default=int(p.default)) if isinstance(p.default, enum.Enum) else p
+            p.replace(
+                default=int(p.default) if isinstance(p.default, enum.Enum) else p.default,
+                annotation=inspect.Parameter.empty,
+            )
             for p in parameters
             if p.name != "self"
         ]
