@@ -1,8 +1,8 @@
 """Called by griffe, which reads the sources for the reference: what is shown of a compiled class.
 
 In the source of a compiled module all methods look alike, even those that only other compiled code can call. What
-Python sees is in the stub beside it, so only that is shown. The base classes are the stub's as well, since a source may
-leave them to its .pxd.
+Python sees is in the stub beside it, so only that is shown. The base classes are the stub's as well, since the source
+knows them by its .pxd.
 """
 
 from functools import cache
@@ -59,5 +59,4 @@ class OnlyPublic(griffe.Extension):
             return
         for name in set(cls.members) - set(shown.members):
             cls.del_member(name)
-        if not cls.bases:
-            cls.bases = shown.bases
+        cls.bases = shown.bases

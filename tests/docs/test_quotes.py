@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ioring.ring import probe
+from ioring.ring import unavailable
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.any_kernel, pytest.mark.any_python, pytest.mark.no_san
 
 
 def test_deploy_quotes_what_the_doctor_says(monkeypatch):
-    monkeypatch.setattr(probe, "_read_int", lambda path: None)  # as where no sysctl forbids it
-    said = textwrap.wrap(probe.explain(1), 100, initial_indent="  ", subsequent_indent="  ")
+    monkeypatch.setattr(unavailable, "_read_int", lambda path: None)  # as where no sysctl forbids it
+    said = textwrap.wrap(unavailable.explain(1), 100, initial_indent="  ", subsequent_indent="  ")
     quoted = re.search(
         r"^io_uring       not available\n((?:  .*\n)+)", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE
     )

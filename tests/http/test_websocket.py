@@ -594,7 +594,7 @@ def test_message_in_many_fragments_takes_no_more_than_its_bytes(serving, first, 
             grown = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
-        assert grown < 100_000
+        assert grown < 200_000  # with an object for each fragment it is more than 600,000
         client.sendall(frame(0x80, b"end"))
         size = len(piece) * count + 3
         said = receive_exactly(client, size + (2 if size < 126 else 4))

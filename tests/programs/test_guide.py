@@ -70,7 +70,7 @@ def test_servers(program, number):
     need(program)
     port = children.free_port()
     with start(["-c", source(f"{program}_server", port)]) as child:
-        assert loop_of(child, port) == "ioring.loop"
+        assert loop_of(child, port).startswith("ioring.loop")
         # Some take the signal for themselves, some leave it to Python, and tornado's does nothing about either.
         assert child.stop(number) in (0, -number), child.said
 
@@ -79,7 +79,7 @@ def test_uvicorn_command():
     need("uvicorn")
     with start(["-m", "uvicorn", "application:app", "--port", "0", "--loop", "ioring:new_event_loop"]) as child:
         port = int(child.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1])
-        assert loop_of(child, port) == "ioring.loop"
+        assert loop_of(child, port).startswith("ioring.loop")
         assert child.stop() in (0, -signal.SIGTERM), child.said
 
 
@@ -91,7 +91,7 @@ def test_gunicorn(module, needed, tmp_path):
     with start(
         ["-m", "gunicorn", "application:app", *options, "--bind", f"127.0.0.1:{port}"], HOME=str(tmp_path)
     ) as child:
-        assert loop_of(child, port) == "ioring.loop"
+        assert loop_of(child, port).startswith("ioring.loop")
         assert child.stop() == 0, child.said
 
 
@@ -111,7 +111,7 @@ import asyncio, pytest
 @pytest.mark.{mark}
 async def test_loop():
     await asyncio.sleep(0.001)
-    assert type(asyncio.get_running_loop()).__module__ == "ioring.loop"
+    assert type(asyncio.get_running_loop()).__module__.startswith("ioring.loop")
 """
 
 

@@ -9,7 +9,10 @@ from suites import cpython, loops, runs, skips
 LOOP = loops.chosen()
 MODULES = cpython.modules()
 
-pytestmark = pytest.mark.timeout(runs.MODULE_LIMIT_S + 30)
+pytestmark = [
+    pytest.mark.timeout(runs.MODULE_LIMIT_S + 30),
+    pytest.mark.xdist_group("cpython"),  # the last test counts what the others ran
+]
 
 with_tests = pytest.mark.skipif(not MODULES, reason="this Python came without its own tests")
 

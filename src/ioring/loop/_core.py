@@ -145,20 +145,7 @@ class LoopCore:
         return self.ring
 
     def statistics(self):
-        """What the loop did so far, as a dict of numbers.
-
-        - ``turns``: turns of the loop.
-        - ``enters``, ``waits``: calls of ``io_uring_enter``, and those that were allowed to wait.
-        - ``submissions``, ``completions``: requests handed to the kernel, and results that came back.
-        - ``rearmed``: multishot requests that the kernel ended and that were armed again. Where a multishot receive
-          could miss an end (before Linux 7.0), each receive.
-        - ``starved``: receives that ended because no buffer was free.
-        - ``in_flight``: requests that the kernel has now.
-        - ``buffers``, ``buffers_free``: receive buffers, and how many the kernel has now.
-        - ``slots``, ``slots_used``: places for direct descriptors, and how many are taken. 0 on a loop that uses
-          ordinary descriptors.
-        - ``ready``, ``timers``: callbacks whose turn has come, and those that wait for a time.
-        """
+        """See ``Loop.statistics``."""
         result = dict(self.counts)
         result["in_flight"] = self.ring.in_flight
         result["buffers"] = self.buffers.entries

@@ -207,7 +207,24 @@ class Loop(Subprocesses, Signals, Sendfile):
             )
         super()._check_closed()
 
-    # Debug mode.
+    # What it did, and debug mode.
+
+    def statistics(self) -> dict[str, int]:
+        """What the loop did so far, as a dict of numbers.
+
+        - ``turns``: turns of the loop.
+        - ``enters``, ``waits``: calls of ``io_uring_enter``, and those that were allowed to wait.
+        - ``submissions``, ``completions``: requests handed to the kernel, and results that came back.
+        - ``rearmed``: multishot requests that the kernel ended and that were armed again. Where a multishot receive
+          could miss an end (before Linux 7.0), each receive.
+        - ``starved``: receives that ended because no buffer was free.
+        - ``in_flight``: requests that the kernel has now.
+        - ``buffers``, ``buffers_free``: receive buffers, and how many the kernel has now.
+        - ``slots``, ``slots_used``: places for direct descriptors, and how many are taken. 0 on a loop that uses
+          ordinary descriptors.
+        - ``ready``, ``timers``: callbacks whose turn has come, and those that wait for a time.
+        """
+        return super().statistics()
 
     def set_debug(self, enabled: bool) -> None:
         """Switches debug mode (``loop.set_debug``)."""
@@ -220,7 +237,7 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     def _ran(self, handle: Any, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
-            logger.warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
+            asyncio.base_events.logger.warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
 
     # Servers and connections.
 
