@@ -149,6 +149,7 @@ def under_sanitizers(session, *arguments):
     asked = [compiler, "-print-file-name=libasan.so"]
     env = {
         **SHORT,
+        "IORING_SANITIZE": "1",
         # The interpreter itself is not instrumented, so the run-time library has to be there before it.
         "LD_PRELOAD": subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip(),
         "PYTHONMALLOC": "malloc",  # lets the sanitizer see each object

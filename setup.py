@@ -95,7 +95,9 @@ class BuildExt(build_ext):
         c_dir = Path("build") / f"cython-{cython_version}"
         # Cython looks at the age of the sources only; the directives above may have changed too.
         newest = Path("setup.py").stat().st_mtime
-        stale = any(c_file.stat().st_mtime < newest for c_file in c_dir.rglob("*.c"))
+        # Of modules that have gone since, older files may be there for ever.
+        c_files = [(c_dir / source).with_suffix(".c") for each in self.extensions for source in each.sources]
+        stale = any(c_file.exists() and c_file.stat().st_mtime < newest for c_file in c_files)
         made = cythonize(
             self.extensions,
             build_dir=str(c_dir),

@@ -48,6 +48,11 @@ class MsgHdr:
     One object may be used for one request after the other; after a receive, ``address``, ``control`` and ``flags``
     say what came.
 
+    Attributes:
+        writable: whether every buffer is writable, so that the message can be received into.
+        name_size: room for the sender's address, in bytes.
+        control_size: room for ancillary data, in bytes.
+
     Raises:
         ValueError: both ``address`` and ``name_size``, or both ``control`` and ``control_size``; a size out of range.
     """

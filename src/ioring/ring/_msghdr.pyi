@@ -22,14 +22,11 @@ class MsgHdr:
         control_size: SupportsIndex = 0,
     ) -> None: ...
     @property
-    def writable(self) -> bool:
-        """Whether every buffer is writable, so that the message can be received into."""
+    def writable(self) -> bool: ...
     @property
-    def name_size(self) -> int:
-        """Room for the sender's address, in bytes."""
+    def name_size(self) -> int: ...
     @property
-    def control_size(self) -> int:
-        """Room for ancillary data, in bytes."""
+    def control_size(self) -> int: ...
     @property
     def address(self) -> _Decoded | None: ...
     @property
