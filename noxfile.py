@@ -181,9 +181,7 @@ def several(session, between, kernels, memory, *default):
     parts.append(("the sanitizers", partial(under_sanitizers, session, *memory)))
     for minor, path in others.items():
         chosen = [] if minor in (oldest, newest) else between
-        parts.append(
-            (f"Python 3.{minor}", lambda path=path, chosen=chosen: on_python(session, path, *chosen, env=SHORT))
-        )
+        parts.append((f"Python 3.{minor}", partial(on_python, session, path, *chosen, env=SHORT)))
     if os.uname().machine == "x86_64":  # what stands in for a kernel is written for one architecture
         for version in KERNELS:
             parts.append((f"kernel {version}", partial(on_kernel, session, version, *kernels, env=SHORT)))
