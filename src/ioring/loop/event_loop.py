@@ -237,7 +237,9 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     def _ran(self, handle: Any, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
-            asyncio.base_events.logger.warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
+            # Looked up there, as asyncio's own loop does; typeshed does not know it.
+            logger = asyncio.base_events.logger  # type: ignore[attr-defined, unused-ignore]
+            logger.warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
 
     # Servers and connections.
 
