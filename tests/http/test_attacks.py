@@ -1038,8 +1038,6 @@ def test_rest_of_a_head_may_come_when_the_server_stops(serving):
 
 def test_no_descriptors_left(serving):
     with serving(lifeless(hello)) as server, contextlib.ExitStack() as stack:
-        if isinstance(server.loop, asyncio.SelectorEventLoop):
-            pytest.skip("asyncio's own loop does not get over it: its pause outlives the listening socket")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         kept = [stack.enter_context(server.connect()) for _ in range(3)]
         with socket.socket() as probe:

@@ -17,6 +17,7 @@ from ioring.http._connection import Connection
 from ioring.http._exchange import Exchange
 from ioring.http._mounts import Mounts
 from ioring.http._service import Service
+from ioring.http.acceptor import Acceptor, take
 from ioring.http.app_loader import Application
 from ioring.http.asgi_types import Address, Scope
 from ioring.http.configuration import Configuration, seconds
@@ -74,7 +75,7 @@ class Server:
         self.service: ServerService
         self.listeners: Sequence[socket.socket] = []
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()  # also those in a TLS handshake
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Acceptor] = []
         self._threads: Threads | None = None
         self._stop: asyncio.Event
         self._ticking: asyncio.TimerHandle
@@ -98,11 +99,17 @@ class Server:
             service.state = self._lifespan.state
         self.listeners = listeners
         for listener in listeners:
-            factory: Any = functools.partial(self._connection, address_of_all(listener))
-            self._servers.append(
-                await loop.create_server(factory, sock=listener, backlog=configuration.backlog, ssl=self.tls)
-            )
+            factory = functools.partial(self._connection, address_of_all(listener))
+            self._servers.append(await self._accepts(loop, factory, listener))
         self._tick()
+
+    async def _accepts(
+        self, loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], listener: socket.socket
+    ) -> asyncio.Server | Acceptor:
+        backlog = self.configuration.backlog
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            return Acceptor(loop, factory, listener, backlog, self.tls)
+        return await loop.create_server(factory, sock=listener, backlog=backlog, ssl=self.tls)
 
     def _connection(self, address: Address = None) -> Connection:
         connection = Connection(self.service, address)
@@ -264,8 +271,9 @@ class Server:
         leave = getattr(loop, "_leave_serving", None)
         for _ in range(LEAVING_TURNS):
             if leave is None:
-                for listener in self.listeners:
-                    loop.remove_reader(listener)
+                for server in self._servers:
+                    if isinstance(server, Acceptor):
+                        server.leave()
             else:
                 under_way = [listener for listener in self.listeners if not leave(listener)]  # all are asked
                 if not under_way:
@@ -280,18 +288,10 @@ class Server:
                     accepted, _ = listener.accept()
                 except OSError:
                     break
-                late.append(asyncio.ensure_future(self._take(accepted)))
+                factory: Any = self._connection
+                late.append(asyncio.ensure_future(take(loop, factory, accepted, self.tls)))
         if late:
             await asyncio.wait(late, timeout=HANDSHAKE_GRACE_S)
-
-    async def _take(self, accepted: socket.socket) -> None:
-        """A connection that was accepted here."""
-        accepted.setblocking(False)
-        factory: Any = self._connection
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(factory, accepted, ssl=self.tls)
-        except OSError:  # of TLS, too
-            accepted.close()
 
     async def _shut_down(self, lifespan: Lifespan) -> None:
         """The application puts everything away; a second stop() does not wait for that either."""

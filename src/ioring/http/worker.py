@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from ioring.http.acceptor import CANNOT_ACCEPT
 from ioring.http.app_loader import Application
 from ioring.http.configuration import Configuration
 from ioring.http.log import Log
@@ -22,9 +23,6 @@ from ioring.loop.runners import new_event_loop
 from ioring.ring.errors import RingUnavailable
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-CANNOT_ACCEPT = "socket.accept() out of system resource"
-"""What loops say, asyncio's own too, when accepting fails for want of descriptors or memory."""
 
 QUIET_S = 1.0
 """For this long the same message is not logged again."""

@@ -1,0 +1,98 @@
+"""Accepts connections on asyncio's own loop, in place of that loop's server.
+
+asyncio's server does not get over a lack of descriptors. It tries once for each connection that its backlog may hold,
+and starts a timer for each try that failed. Each timer listens again, and so fails as often again. When the server
+stops, the timers that are left fail on a closed socket, and each of them logs a traceback.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+
+CANNOT_ACCEPT = "socket.accept() out of system resource"
+"""What loops say, asyncio's own too, when accepting fails for want of descriptors or memory."""
+
+PAUSE_S = 1.0
+"""How long connections wait after one could not be accepted, as with asyncio's server and ioring's loop."""
+
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Acceptor:
+    """Accepts on one listening socket until ``close``; has those methods of ``asyncio.Server`` that a server needs.
+
+    Parameters:
+        loop: an ``asyncio.SelectorEventLoop``.
+        factory: makes a protocol for each connection.
+        listener: the listening socket. ``close`` closes it.
+        backlog: how many connections are accepted in one turn of the loop at most.
+        tls: the context for connections that are encrypted, or None.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.SelectorEventLoop,
+        factory: Callable[[], asyncio.BaseProtocol],
+        listener: socket.socket,
+        backlog: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._loop = loop
+        self._factory = factory
+        self._listener = listener
+        self._backlog = backlog
+        self._tls = tls
+        self._pause: asyncio.TimerHandle | None = None
+        self._beginning: set[asyncio.Task[None]] = set()  # connections whose transports, or TLS, are not there yet
+        listener.setblocking(False)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(self._backlog):
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                self._loop.remove_reader(self._listener)
+                self._pause = self._loop.call_later(PAUSE_S, self._listen)
+                self._loop.call_exception_handler({"message": CANNOT_ACCEPT, "exception": error})
+                return
+            task = self._loop.create_task(take(self._loop, self._factory, accepted, self._tls))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+
+    def leave(self) -> None:
+        """Accepts no more, without closing the socket."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listener)
+
+    def close(self) -> None:
+        self.leave()
+        self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Nothing is left to wait for."""
+
+
+async def take(
+    loop: asyncio.AbstractEventLoop,
+    factory: Callable[[], asyncio.BaseProtocol],
+    accepted: socket.socket,
+    tls: ssl.SSLContext | None,
+) -> None:
+    """Begins a connection that was accepted; one whose TLS handshake fails ends without a word."""
+    accepted.setblocking(False)
+    try:
+        await loop.connect_accepted_socket(factory, accepted, ssl=tls)
+    except OSError:  # of TLS, too
+        accepted.close()
