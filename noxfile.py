@@ -23,8 +23,8 @@ nox.options.envdir = str(BUILD / "nox")
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = False
 
-# Most tests wait more than they compute. Those of an xdist_group stay in one process.
-PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup"]
+# Most tests wait more than they compute. Neighbours stay together, and who has nothing left takes half of another's.
+PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
 
 # A test that fails is run once more. Each such test is shown with its traceback and written to build/reruns.txt, and
 # more than a few fail the run: see tests/helpers/reruns.py.

@@ -41,8 +41,10 @@ def enabled(name):
 
 SANITIZE = enabled("IORING_SANITIZE")
 DEBUG = SANITIZE or enabled("IORING_DEBUG")
+OPTIMISED = "-O" in os.environ.get("CFLAGS", "")
 # Kinds of build never share a directory: object files do not tell which flags made them.
-BUILD = Path("build/sanitize" if SANITIZE else "build/debug" if DEBUG else "build/release")
+KIND = "sanitize" if SANITIZE else "debug" if DEBUG else "custom" if OPTIMISED else "release"
+BUILD = Path("build", KIND)
 
 
 def extensions():
@@ -53,7 +55,7 @@ def extensions():
     compile_args, link_args = ["-Wno-unused-function"], []
     if DEBUG:
         compile_args += ["-DIORING_DEBUG", "-UNDEBUG", "-g", "-O1"]
-    elif "-O" in os.environ.get("CFLAGS", ""):
+    elif OPTIMISED:
         compile_args += ["-g0"]
     else:
         compile_args += ["-O3", "-g0"]

@@ -1,7 +1,6 @@
 """The documentation site: it is built without a warning, complete, and works in a browser without another host."""
 
 import dataclasses
-import fcntl
 import html.parser
 import inspect
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ioring
+import shared
 from browser import PROGRAMS, Browser
 from ioring.http import Configuration
 from needed import needs_program
@@ -32,12 +32,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The site's folder. Processes that share the tests share it too: the first one builds it."""
-    place = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent
-    folder = place / "site"
-    with open(place / "site.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with shared.place(tmp_path_factory, "site") as folder:
         if not folder.exists():
             build(folder)
     return folder

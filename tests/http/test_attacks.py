@@ -1040,6 +1040,9 @@ def test_no_descriptors_left(serving):
     with serving(lifeless(hello)) as server, contextlib.ExitStack() as stack:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         kept = [stack.enter_context(server.connect()) for _ in range(3)]
+        for client in kept:
+            client.sendall(GET)
+            assert read_response(client)[0] == 200
         with socket.socket() as probe:
             lowest = probe.fileno()
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 3, hard))

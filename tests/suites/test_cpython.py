@@ -4,27 +4,32 @@ import functools
 
 import pytest
 
+import shared
 from suites import cpython, loops, runs, skips
 
 LOOP = loops.chosen()
 MODULES = cpython.modules()
 
-pytestmark = [
-    pytest.mark.timeout(runs.MODULE_LIMIT_S + 30),
-    pytest.mark.xdist_group("cpython"),  # the last test counts what the others ran
-]
+pytestmark = pytest.mark.timeout(runs.MODULE_LIMIT_S + 30)
 
 with_tests = pytest.mark.skipif(not MODULES, reason="this Python came without its own tests")
 
 
-@functools.cache
-def outcome(module, loop=LOOP):
-    return runs.run_module("cpython", module, loop)
+@pytest.fixture
+def outcome(tmp_path_factory):
+    """Runs a module, once for all tests that ask for it, unless something is wrong with it."""
+
+    def run(module, loop=LOOP):
+        make = functools.partial(runs.run_module, "cpython", module, loop)
+        name = f"cpython-{module}-{loop}"
+        return shared.result(tmp_path_factory, name, make, lambda run: not run.bad and not run.problems())
+
+    return run
 
 
 @with_tests
 @pytest.mark.parametrize("module", MODULES)
-def test_module(module):
+def test_module(module, outcome):
     check(outcome(module))
 
 
@@ -32,7 +37,7 @@ def test_module(module):
 @pytest.mark.long
 @pytest.mark.skipif(LOOP != "ioring", reason="about a mode of our loop")
 @pytest.mark.parametrize("module", cpython.WITH_SERVERS)
-def test_module_with_direct_descriptors(module):
+def test_module_with_direct_descriptors(module, outcome):
     check(outcome(module, "ioring:direct"))
 
 
@@ -52,7 +57,7 @@ def test_lines_name_modules():
 
 
 @with_tests
-def test_few_are_skipped():
+def test_few_are_skipped(outcome):
     """Of the tests that are run or skipped, all modules together."""
     left_out, tests = 0, 0
     for module in MODULES:

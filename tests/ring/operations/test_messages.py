@@ -278,6 +278,7 @@ def device(tmp_path):
     path.write_bytes(b"\xaa" * (1 << 20))
     try:
         with open("/dev/loop-control", "rb") as control, open(path, "r+b") as file:
+            fcntl.flock(control, fcntl.LOCK_EX)  # another process of these tests would be told of the same device
             device = open(f"/dev/loop{fcntl.ioctl(control, get_free)}", "r+b", buffering=0)  # noqa: SIM115
             with device:
                 fcntl.ioctl(device, set_fd, file.fileno())
