@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import gc
+import os
 import resource
 import socket
 
 import pytest
 
 import ioring
+from ioring.loop import ring_setup
 from rings import WAIT_S, python
 from running import turns
 
@@ -259,3 +262,85 @@ def test_a_factory_that_closes_its_server():
         turns(loop)
         assert len(told) <= 1
         assert loop.statistics()["slots_used"] == 0
+
+
+@pytest.fixture
+def small_queue(monkeypatch):
+    monkeypatch.setattr(ring_setup, "ENTRIES", 8)
+    monkeypatch.setattr(ring_setup, "COMPLETIONS", 16)
+
+
+class Named(asyncio.Protocol):
+    """Asks at once for what only an ordinary descriptor can tell."""
+
+    made = 0
+
+    def connection_made(self, transport):
+        Named.made += 1
+        self.transport = transport
+        self.peer = transport.get_extra_info("peername")
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data):
+        self.transport.write(repr(self.peer).encode() + b" " + data)
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def crowd(loop, count, factory):
+    """So many clients that have connected, and sent their numbers, before the loop looks."""
+    server = loop.run_until_complete(loop.create_server(factory, "127.0.0.1", 0, backlog=count))
+    address = server.sockets[0].getsockname()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address, timeout=WAIT_S)) for _ in range(count)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%d" % number)
+        yield clients
+        server.close()
+
+
+def test_more_connections_at_once_than_the_completion_queue_has_room_for(small_queue):
+    before = open_descriptors()
+    with contextlib.closing(ioring.Loop(direct_descriptors=True)) as loop:
+        told = []
+        loop.set_exception_handler(lambda loop, context: told.append(context))
+        with crowd(loop, 300, Named) as clients:
+
+            async def answers():
+                for number, client in enumerate(clients):
+                    client.setblocking(False)
+                    answer = await loop.sock_recv(client, 100)
+                    assert answer == f"{client.getsockname()!r} {number}".encode()
+
+            loop.run_until_complete(asyncio.wait_for(answers(), WAIT_S))
+        run(loop, settled(loop))
+        assert told == []
+    gc.collect()
+    assert open_descriptors() == before
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("way", ["close", "drop"])
+@pytest.mark.parametrize("at", [1, 5, 20, 40])
+def test_closing_while_completions_found_no_room(small_queue, way, at):
+    """What the kernel had accepted, and nobody has taken, is closed with the loop, also what was set aside."""
+    before = open_descriptors()
+    Named.made = 0
+
+    class Stops(Named):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            if Named.made == at:
+                asyncio.get_running_loop().stop()
+
+    loop = ioring.Loop(direct_descriptors=True)
+    with crowd(loop, 60, Stops):
+        loop.run_forever()
+        if way == "close":
+            loop.close()
+    del loop
+    gc.collect()
+    assert open_descriptors() == before

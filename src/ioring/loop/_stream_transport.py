@@ -532,10 +532,11 @@ class Stream(Output):
         sqe.flags = URING_SQE_FIXED_FILE
         try:
             self.loop.ring.exchange(0, 0)
+            self.loop.ring.reap_one(op)
         except BaseException:  # a signal's handler has raised: nobody takes the descriptor
             op.abandoned = True
             raise
-        self.loop.ring.reap_one(op)
+        op.abandoned = op.result == -ECANCELED  # it may still be under way, and then nobody takes the descriptor
         if op.result < 0:
             raise os_error(op.result, "fixed_fd_install")
         return op.result

@@ -127,14 +127,27 @@ class Driver(RingCore):
         return op.complete(res, flags)
 
     def reap_one(self, op):
-        """Calls complete() of one launched Op, if it has completed, ahead of the completions before its own."""
+        """Calls complete() of one launched Op, if it has completed, ahead of the completions before its own.
+
+        The queue may have had no room for its completion. Then those in the queue are set aside, and the next reap()
+        takes them from there.
+        """
         place: cqe_p
-        ahead: cython.uint
-        for ahead in range(uring_cq_ready(cython.address(self.u))):
-            place = uring_cqe_at(cython.address(self.u), ahead)
-            if op.table != cython.NULL and place.user_data == op.token:
-                self.tell(op, place.res, place.flags)
-                break
+        seen: cython.uint = 0
+        ready: cython.uint
+        while op.table != cython.NULL and self.u.fd >= 0:
+            ready = uring_cq_ready(cython.address(self.u))
+            while seen != ready:
+                place = uring_cqe_at(cython.address(self.u), seen)
+                if place.user_data == op.token:
+                    self.tell(op, place.res, place.flags)
+                    return 0
+                seen += 1
+            if uring_cq_needs_enter(cython.address(self.u)) == 0 or uring_cq_set_aside(cython.address(self.u)) < 0:
+                return 0
+            self.exchange(0, 0)
+            if uring_cq_ready(cython.address(self.u)) == seen:
+                return 0
         return 0
 
     def exchange_early(self):

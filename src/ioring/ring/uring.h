@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -248,6 +249,8 @@ struct uring {
     unsigned *cq_khead, *cq_ktail;
     struct uring_sqe *sqes;
     struct uring_cqe *cqes;
+    struct uring_cqe *aside;           /* completions that stand before those in the queue: uring_cq_set_aside */
+    unsigned aside_first, aside_left;
     void *ring_memory, *cq_memory, *sqes_memory;
     size_t ring_size, cq_size, sqes_size;
     struct uring *next, *previous; /* all open rings of the process, for the child of a fork */
@@ -262,6 +265,9 @@ static inline void uring_unmap(struct uring *u)
     if (u->ring_memory)
         munmap(u->ring_memory, u->ring_size);
     u->sqes_memory = u->cq_memory = u->ring_memory = NULL;
+    free(u->aside);
+    u->aside = NULL;
+    u->aside_first = u->aside_left = 0;
 }
 
 static inline void *uring_map(int fd, size_t size, uint64_t offset)
@@ -382,31 +388,72 @@ static inline int uring_sq_needs_wakeup(const struct uring *u)
     return (uring_load_relaxed(u->sq_kflags) & URING_SQ_NEED_WAKEUP) != 0;
 }
 
-static inline unsigned uring_cq_ready(const struct uring *u)
+/* Completions in the queue itself, without those that were set aside. */
+static inline unsigned uring_cq_queued(const struct uring *u)
 {
     return uring_load_acquire(u->cq_ktail) - *u->cq_khead;
 }
 
-static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
+static inline unsigned uring_cq_ready(const struct uring *u)
 {
-    unsigned head = *u->cq_khead;
-    ioring_assert(uring_cq_ready(u) <= u->cq_entries);
-    if (uring_load_acquire(u->cq_ktail) == head)
-        return NULL;
-    return &u->cqes[(size_t)(head & u->cq_mask) << u->cqe_shift];
+    return u->aside_left + uring_cq_queued(u);
 }
 
 /* The completion that so many others stand before; it must be there. */
 static inline struct uring_cqe *uring_cqe_at(const struct uring *u, unsigned ahead)
 {
     ioring_assert(ahead < uring_cq_ready(u));
-    return &u->cqes[(size_t)((*u->cq_khead + ahead) & u->cq_mask) << u->cqe_shift];
+    if (ahead < u->aside_left)
+        return &u->aside[(size_t)(u->aside_first + ahead) << u->cqe_shift];
+    return &u->cqes[(size_t)((*u->cq_khead + ahead - u->aside_left) & u->cq_mask) << u->cqe_shift];
 }
 
+static inline struct uring_cqe *uring_peek_cqe(const struct uring *u)
+{
+    unsigned head = *u->cq_khead;
+    ioring_assert(uring_cq_queued(u) <= u->cq_entries);
+    if (__builtin_expect(u->aside_left != 0, 0))
+        return uring_cqe_at(u, 0);
+    if (uring_load_acquire(u->cq_ktail) == head)
+        return NULL;
+    return &u->cqes[(size_t)(head & u->cq_mask) << u->cqe_shift];
+}
+
+/* The pointers to what it takes are not valid any more. */
 static inline void uring_cq_advance(struct uring *u, unsigned n)
 {
+    unsigned set_aside = n < u->aside_left ? n : u->aside_left;
     ioring_assert(n <= uring_cq_ready(u));
+    if (__builtin_expect(set_aside != 0, 0)) {
+        u->aside_first += set_aside;
+        u->aside_left -= set_aside;
+        n -= set_aside;
+        if (u->aside_left == 0) {
+            free(u->aside);
+            u->aside = NULL;
+        }
+    }
     uring_store_release(u->cq_khead, *u->cq_khead + n);
+}
+
+/* Empties the queue, so that the kernel can bring in those that found no room. What was in it is still the next to be
+ * taken. -ENOMEM: nothing has changed.
+ */
+static inline int uring_cq_set_aside(struct uring *u)
+{
+    unsigned left = u->aside_left, count = uring_cq_queued(u), i;
+    size_t size = sizeof(struct uring_cqe) << u->cqe_shift;
+    char *to = malloc((left + count + 1) * size);
+    if (!to)
+        return -ENOMEM;
+    for (i = 0; i < left + count; i++)
+        memcpy(to + i * size, uring_cqe_at(u, i), size);
+    free(u->aside);
+    u->aside = (struct uring_cqe *)to;
+    u->aside_first = 0;
+    u->aside_left = left + count;
+    uring_store_release(u->cq_khead, *u->cq_khead + count);
+    return 0;
 }
 
 /* Whether completions may be there that only an enter brings into the queue. */
@@ -428,6 +475,7 @@ static inline int uring_enter(struct uring *u, unsigned submit, unsigned wait, u
     struct uring_getevents_arg arg;
 
     flags |= u->enter_flags;
+    wait = wait > u->aside_left ? wait - u->aside_left : 0;
     if (!(flags & URING_ENTER_GETEVENTS) || wait == 0 || timeout_ns < 0)
         return uring_sys_enter(u->enter_fd, submit, wait, flags, NULL, _NSIG / 8);
     memset(&arg, 0, sizeof(arg));

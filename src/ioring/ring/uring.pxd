@@ -113,6 +113,7 @@ cdef extern from "uring.h" nogil:
     uring_cqe *uring_peek_cqe(const uring *u)
     uring_cqe *uring_cqe_at(const uring *u, unsigned ahead)
     void uring_cq_advance(uring *u, unsigned n)
+    int uring_cq_set_aside(uring *u)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
     int uring_submit(uring *u, unsigned count)
