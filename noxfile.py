@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -35,11 +36,11 @@ PYTHON_DEPENDENT = ["tests/ring", "tests/loop", "tests/suites/test_cpython.py"]
 
 # What depends on the kernel: operations, and the ways the loop has without them.
 KERNEL_DEPENDENT = ["tests/ring", "tests/loop"]
-KERNELS = ["6.1", "6.12"]  # of --all also the one between
-ALL_KERNELS = ["6.1", "6.7", "6.12"]
+KERNELS = ["6.1", "6.7", "6.12"]
 
-# What hands memory to the kernel, or parses in C.
+# What hands memory to the kernel, or parses in C; and the part of it on which the rest stands.
 MEMORY = ["tests/ring", "tests/loop", "tests/files", "tests/http"]
+MEMORY_FIRST = ["tests/ring", "tests/loop"]
 
 # Runs that repeat others look for less long at random.
 SHORT = {"IORING_SOAK_SECONDS": "10", "IORING_MODEL_SECONDS": "5", "IORING_FUZZ_SECONDS": "5"}
@@ -107,6 +108,12 @@ def tests(session):
 
 
 @nox.session(venv_backend="none")
+def default(session):
+    """All tests on the default Python, and the ring and the loop under the sanitizers."""
+    run_parts(session, [("the tests", partial(pytest, session)), sanitized(session, MEMORY_FIRST)])
+
+
+@nox.session(venv_backend="none")
 def python(session):
     """The tests on another Python: -- PATH [pytest's options]"""
     path, *arguments = session.posargs
@@ -117,7 +124,8 @@ def on_python(session, path, *arguments, env=None):
     version = subprocess.run(
         [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    interpreter = environment(session, f"python-{version}", path)
+    # Compiling takes half as long so; the default Python has what is released.
+    interpreter = environment(session, f"python-{version}", path, env={"CFLAGS": "-O1"})
     session.log(f"the tests on Python {version}")
     pytest(session, "-m", "not any_python", *arguments, python=interpreter, env=env)
 
@@ -161,36 +169,47 @@ def under_sanitizers(session, *arguments):
     pytest(session, "-m", "not no_sanitizer", "-o", "timeout=300", *arguments, python=interpreter, env=env)
 
 
+def sanitized(session, chosen):
+    return "the sanitizers", partial(under_sanitizers, session, *chosen)
+
+
 @nox.session(venv_backend="none")
 def ci(session):
     """Everything whole on the oldest and the newest Python; elsewhere what differs there."""
-    several(session, PYTHON_DEPENDENT, KERNEL_DEPENDENT, MEMORY)
+    kernels = [KERNELS[0], KERNELS[-1]]
+    run_parts(session, several(session, PYTHON_DEPENDENT, kernels, KERNEL_DEPENDENT, MEMORY))
 
 
 @nox.session(venv_backend="none", name="all")
 def everything(session):
     """Everything on every Python, every kernel, and under the sanitizers."""
-    several(session, [], [], ["--long"], "--long")
+    run_parts(session, several(session, [], KERNELS, [], ["--long"], "--long"))
 
 
-def several(session, between, kernels, memory, *default):
-    """Goes on after a failure, and says all that failed at the end."""
+def several(session, between, kernels, on_kernels, memory, *default):
+    """The parts of a run: names and functions."""
     others = pythons()
     newest = max([sys.version_info[1], *others])
     oldest = min([sys.version_info[1], *others])
-    parts = [("the tests", partial(pytest, session, *default))]
-    parts.append(("the sanitizers", partial(under_sanitizers, session, *memory)))
+    yield "the tests", partial(pytest, session, *default)
+    yield sanitized(session, memory)
     for minor, path in others.items():
         chosen = [] if minor in (oldest, newest) else between
-        parts.append((f"Python 3.{minor}", partial(on_python, session, path, *chosen, env=SHORT)))
+        yield f"Python 3.{minor}", partial(on_python, session, path, *chosen, env=SHORT)
     if os.uname().machine == "x86_64":  # what stands in for a kernel is written for one architecture
-        for version in KERNELS:
-            parts.append((f"kernel {version}", partial(on_kernel, session, version, *kernels, env=SHORT)))
+        for version in kernels:
+            yield f"kernel {version}", partial(on_kernel, session, version, *on_kernels, env=SHORT)
+
+
+def run_parts(session, parts):
+    """Goes on after a failure, and says at the end what failed."""
     failed = []
     for name, part in parts:
+        started = time.monotonic()
         try:
             part()
         except nox.command.CommandFailed:
             failed.append(name)
+        session.log(f"{name} took {time.monotonic() - started:.0f} s")
     if failed:
         session.error(f"failed: {', '.join(failed)}")
