@@ -26,7 +26,7 @@ FILES = ["loop/asyncio_private.py", "loop/_stream_reader.py"]
 LOOP = ["loop/event_loop.py", "loop/signals.py", "loop/sendfile.py", "loop/subprocesses.py"]
 """What Loop consists of, in plain Python."""
 
-COMPILED = ["loop/_core", "loop/_leftovers", "loop/_sock_calls", "loop/_readiness"]
+COMPILED = ["loop/_engine", "loop/_core", "loop/_leftovers", "loop/_sock_calls", "loop/_readiness"]
 """And what it inherits from."""
 
 # What variables in these files refer to when an attribute of theirs is asyncio's.

@@ -24,7 +24,7 @@ class File(Closing):
     def _open(self, find_engine, host, fd, name, spec):
         """Gives the file its descriptor, and a FileSpec, of opening.py, that says what may be done with it.
 
-        ``find_engine(loop)`` gives the LoopCore that works for a loop. The file is for the loop ``host``; when that is
+        ``find_engine(loop)`` gives the Engine that works for a loop. The file is for the loop ``host``; when that is
         None, for the loop that it is first used in.
         """
         self.find_engine = find_engine

@@ -7,12 +7,12 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 
 from ioring.files._closing import Closing
 from ioring.files._requests import Request
-from ioring.loop._core import LoopCore
+from ioring.loop._engine import Engine
 
 class File(Closing):
     def _open(
         self,
-        find_engine: Callable[[asyncio.AbstractEventLoop], LoopCore],
+        find_engine: Callable[[asyncio.AbstractEventLoop], Engine],
         host: asyncio.AbstractEventLoop | None,
         fd: int,
         name: Any,

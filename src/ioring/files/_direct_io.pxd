@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from ioring.files._base cimport lend
 from ioring.files._raw cimport RawFile
 from ioring.files._requests cimport *
-from ioring.loop._core cimport UNSENT_MAX, LoopCore
+from ioring.loop._engine cimport UNSENT_MAX, Engine
 
 
 @cython.final
@@ -46,7 +46,7 @@ cdef class DirectWrite(Bounced):
 
 cdef class DirectFile(RawFile):
     cdef Pool pool
-    cdef LoopCore pool_of
+    cdef Engine pool_of
 
     cdef Pool find_pool(self)
     cdef DirectRead direct_read(self, int64_t offset, size_t size)

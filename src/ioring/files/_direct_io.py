@@ -58,7 +58,7 @@ class Bounced(Transfer):
 
     def cover(self, file, offset, size):
         """Says what is to be transferred: so many bytes of a file at an offset, made larger to whole blocks."""
-        self.loop = file.core
+        self.core = file.core
         self.path = file.name
         self.fd = file.fd
         self.pool = file.find_pool()
@@ -86,7 +86,7 @@ class Bounced(Transfer):
         if self.memory == cython.NULL:
             self.borrow(self.size or 1)
             self.load()
-        self.loop.unsent += QUARTER
+        self.core.unsent += QUARTER
         try:
             return Transfer.start(self)
         except BaseException:
@@ -210,7 +210,7 @@ class DirectFile(RawFile):
             if cython.cast(cython.size_t, view.buf) % BLOCK == 0 and view.len:
                 return new_write(self.core, self.name, self.fd, offset, data)
             it = DirectWrite.__new__(DirectWrite)
-            it.loop = self.core
+            it.core = self.core
             it.path = self.name
             it.fd = self.fd
             it.pool = self.find_pool()

@@ -72,7 +72,7 @@ def mode_of(core, folder, name, follow):
 
 def _stat(core, folder, name, follow):
     it: Stat = Stat.__new__(Stat)
-    it.loop = core
+    it.core = core
     it.fd = folder
     it.flags = 0 if follow else AT_SYMLINK_NOFOLLOW
     if name is None:
@@ -118,7 +118,7 @@ class ReadSmall(FileOp):
         if n == -EOPNOTSUPP and in_memory(cython.address(self.found)):
             n = ioring_read_blocking(fd, PyBytes_AS_STRING(data), size + 1, 0)
         if n == size and (size % PAGE != 0 or self.size_now() == size):
-            self.loop.immediate_left -= n
+            self.core.immediate_left -= n
             self.data = data[:n]
             close(fd)
             self.fd = -1
@@ -140,7 +140,7 @@ class ReadSmall(FileOp):
 def read_small(core, path, folder, name):
     """A request for a file in one step; the name ends with a NUL."""
     it: ReadSmall = ReadSmall.__new__(ReadSmall)
-    it.loop = core
+    it.core = core
     it.path = path
     it.fd = folder
     it.name = name
@@ -180,7 +180,7 @@ def read_part(core, path, fd, offset, data, start, size):
     it: Part = Part.__new__(Part)
     if start < 0 or size < 0 or start + size > len(data):
         raise ValueError("the part is outside")
-    it.loop = core
+    it.core = core
     it.path = path
     it.fd = fd
     it.data = data
@@ -219,7 +219,7 @@ class Work(FileOp):
 def work(core, function, steady):
     """Calls a function in a thread. If it is steady, a cancellation waits for its end."""
     it: Work = Work.__new__(Work)
-    it.loop = core
+    it.core = core
     it.function = function
     it.steady = steady
     return it

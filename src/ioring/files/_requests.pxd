@@ -3,7 +3,7 @@ from posix.uio cimport iovec
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._awaitable cimport *
-from ioring.loop._core cimport LoopCore
+from ioring.loop._engine cimport Engine
 
 cdef extern from "pread.h":
     int64_t ioring_read_now(int fd, void *buffer, size_t size, int64_t offset) nogil
@@ -19,10 +19,11 @@ cdef class Owner:
     cdef int caught_up(self, FileOp op, int64_t res) except -1
     cdef int admit(self) except -1
     cdef int borrowed(self) except -1
-    cdef int returned(self, LoopCore core) except -1
+    cdef int returned(self, Engine core) except -1
 
 
 cdef class FileOp(Awaitable):
+    cdef Engine core
     cdef Owner owner  # the file, if this has its turn
     cdef Owner lender  # the file, if this needs no turn: it stays open as long as the request uses its descriptor
     cdef bint borrowing  # whether the lender was told
@@ -122,6 +123,6 @@ cdef class Call(FileOp):
 cdef int64_t whole(object value, str name) except? -1
 cdef int take_writable(object buffer, Py_buffer *view) except -1
 cdef int set_part(iovec *part, object view, bint writing) except -1
-cdef Read new_read(LoopCore core, object path, int fd, int64_t offset, size_t size)
-cdef Write new_write(LoopCore core, object path, int fd, int64_t offset, object data)
-cdef Call new_call(LoopCore core, uint8_t opcode, int fd, object path, object fallback)
+cdef Read new_read(Engine core, object path, int fd, int64_t offset, size_t size)
+cdef Write new_write(Engine core, object path, int fd, int64_t offset, object data)
+cdef Call new_call(Engine core, uint8_t opcode, int fd, object path, object fallback)

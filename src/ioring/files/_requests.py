@@ -103,15 +103,15 @@ class FileOp(Awaitable):
             if self.lender is not None:
                 self.lender.admit()
             cost = self.cost()
-            if cost and self.loop.immediate_left <= 0 and not self.loop.alone():
-                self.future = self.loop.create_future()
+            if cost and self.core.immediate_left <= 0 and not self.core.alone():
+                self.future = self.core.create_future()
                 self.state = DEFERRED
                 self.borrow_file()
-                self.loop.defer(self)
+                self.core.defer(self)
             elif cost and self.at_once(cost):
                 return self.finish()
             else:
-                self.future = self.loop.create_future()
+                self.future = self.core.create_future()
                 self.borrow_file()
                 self.begin()
         if self.state == WAITING or self.state == DEFERRED:
@@ -123,7 +123,7 @@ class FileOp(Awaitable):
 
     def at_once(self, cost):
         """Makes an attempt. Whether the request is done."""
-        self.loop.immediate_left -= cost
+        self.core.immediate_left -= cost
         if not self.attempt():
             return False
         self.state = DONE
@@ -151,7 +151,7 @@ class FileOp(Awaitable):
         lender, self.lender = self.lender, None
         if self.borrowing:
             self.borrowing = False
-            lender.returned(self.loop)
+            lender.returned(self.core)
         return 0
 
     def retry(self):
@@ -189,12 +189,12 @@ class FileOp(Awaitable):
         return OSError(number, os.strerror(number), self.path)
 
     def start(self):
-        if self.loop.ring is None:
+        if self.core.ring is None:
             return self.start_thread()
-        self.fill(self.loop.launch(self))
+        self.fill(self.core.launch(self))
         self.marks |= MARK_HELD
-        if self.loop._thread_id is None:
-            self.loop._submit_soon()
+        if self.core._thread_id is None:
+            self.core._submit_soon()
         return 0
 
     def ended_with(self, res):
@@ -206,11 +206,11 @@ class FileOp(Awaitable):
 
     def release(self):
         # It was never submitted, except in the child of a fork: there the request is the parent's, and goes on.
-        if self.loop.ring.forks == uring_forks:
+        if self.core.ring.forks == uring_forks:
             self.ended_with(-ECANCELED)
 
     def start_thread(self):
-        self.loop._in_thread(self.blocking, self._thread_done)
+        self.core._in_thread(self.blocking, self._thread_done)
         return 0
 
     def _thread_done(self, future):
@@ -224,7 +224,7 @@ class FileOp(Awaitable):
         return 0
 
     def complete_with(self, res):
-        if self.loop._closed:
+        if self.core._closed:
             self.end(res)
             return
         if self.cancellation is None and (res == -EINTR or (res == -ECANCELED and self.state == WAITING)):
@@ -277,15 +277,15 @@ class FileOp(Awaitable):
             self._cancel()
         self.cancellation = kind
         # The other future was cancelled with the task.
-        self.future = self.loop.create_future()
+        self.future = self.core.create_future()
         self.future._asyncio_future_blocking = True
         return self.future
 
     def _cancel(self):
-        if self.table != cython.NULL and self.loop._owns_ring():
-            self.loop.cancel(self)
-            if self.loop._thread_id is None:
-                self.loop._submit_soon()
+        if self.table != cython.NULL and self.core._owns_ring():
+            self.core.cancel(self)
+            if self.core._thread_id is None:
+                self.core._submit_soon()
 
     def leave(self):
         if self.state == WAITING:
@@ -500,7 +500,7 @@ class Call(FileOp):
 
 def new_read(core, path, fd, offset, size):
     it: Read = Read.__new__(Read)
-    it.loop = core
+    it.core = core
     it.path = path
     it.fd = fd
     it.offset = offset
@@ -512,7 +512,7 @@ def new_read(core, path, fd, offset, size):
 
 def new_write(core, path, fd, offset, data):
     it: Write = Write.__new__(Write)
-    it.loop = core
+    it.core = core
     it.path = path
     it.fd = fd
     it.offset = offset
@@ -526,7 +526,7 @@ def new_write(core, path, fd, offset, data):
 def read_into(core, path, fd, offset, buffer, instant, partial):
     """A request that reads into a writable buffer, which is held until its end."""
     it: ReadInto = ReadInto.__new__(ReadInto)
-    it.loop = core
+    it.core = core
     it.path = path
     it.fd = fd
     it.offset = offset
@@ -546,7 +546,7 @@ def vectored(core, path, fd, offset, buffers, writing):
         ValueError: there are more than 1024.
     """
     it: Vectored = Vectored.__new__(Vectored)
-    it.loop = core
+    it.core = core
     it.path = path
     it.fd = fd
     it.offset = offset
@@ -627,7 +627,7 @@ def new_call(core, opcode, fd, path, fallback):
     ``fallback`` does the same in a thread, and returns a number or None.
     """
     it: Call = Call.__new__(Call)
-    it.loop = core
+    it.core = core
     it.path = path
     it.fallback = fallback
     it.entry.opcode = opcode

@@ -3,17 +3,17 @@ from typing import Any, TypeAlias, TypeVar
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
-from ioring.loop._core import LoopCore
+from ioring.loop._engine import Engine
 
 _T = TypeVar("_T")
 
 Request: TypeAlias = Coroutine[Any, Any, _T]
 
 def read_into(
-    core: LoopCore, path: Any, fd: int, offset: int, buffer: WriteableBuffer, instant: bool, partial: bool
+    core: Engine, path: Any, fd: int, offset: int, buffer: WriteableBuffer, instant: bool, partial: bool
 ) -> Request[int]: ...
 def vectored(
-    core: LoopCore, path: Any, fd: int, offset: int, buffers: Iterable[ReadableBuffer], writing: bool
+    core: Engine, path: Any, fd: int, offset: int, buffers: Iterable[ReadableBuffer], writing: bool
 ) -> Request[int]: ...
 def flat(buffer: ReadableBuffer, writable: bool) -> memoryview: ...
 def open_now(folder: int, path: bytes, flags: int, mode: int) -> int: ...

@@ -1,10 +1,10 @@
 from libc.stdint cimport int64_t
 from ioring.files._requests cimport FileOp, Owner
-from ioring.loop._core cimport LoopCore
+from ioring.loop._engine cimport Engine
 
 
 cdef class Turns(Owner):
-    cdef LoopCore core
+    cdef Engine core
     cdef object host  # the loop that core works for
     cdef object find_engine
 

@@ -27,7 +27,7 @@ class Turns(Owner):
         return self.settle_core()
 
     def settle_core(self):
-        """Finds the LoopCore for the running loop, if that is another loop than last time."""
+        """Finds the Engine for the running loop, if that is another loop than last time."""
         host = get_running_loop()
         if host is not self.host or self.core._closed:
             core = self.find_engine(host)

@@ -31,7 +31,7 @@ from ioring.files.opening import OpenSpec, make_file, open_descriptor
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrOrBytesPath
 
-    from ioring.loop._core import LoopCore
+    from ioring.loop._engine import Engine
 
 PART = 262144
 """A large file is read in parts of this many bytes."""
@@ -79,7 +79,7 @@ async def read_bytes(path: StrOrBytesPath) -> bytes:
         return data
 
 
-async def _read(core: LoopCore, path: StrOrBytesPath, fd: int, size: int) -> bytes:
+async def _read(core: Engine, path: StrOrBytesPath, fd: int, size: int) -> bytes:
     """All bytes of an ordinary file that is ``size`` bytes long, as far as is known."""
     data = empty_bytes(size)
     if size <= PART:
@@ -101,7 +101,7 @@ async def _read(core: LoopCore, path: StrOrBytesPath, fd: int, size: int) -> byt
             return b"".join(pieces)
 
 
-async def _read_parts(core: LoopCore, path: StrOrBytesPath, fd: int, data: bytes, size: int) -> int:
+async def _read_parts(core: Engine, path: StrOrBytesPath, fd: int, data: bytes, size: int) -> int:
     """Fills ``data`` from a file, several parts at a time. How many bytes, counted up to the first gap."""
     starts = iter(range(0, size, PART))
     end = size
@@ -202,7 +202,7 @@ async def write_text(
     return len(data)
 
 
-async def _write(core: LoopCore, path: StrOrBytesPath, view: memoryview) -> None:
+async def _write(core: Engine, path: StrOrBytesPath, view: memoryview) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     sys.audit("open", path, "wb", flags)
     fd = await open_descriptor(core, path, flags)
@@ -219,12 +219,12 @@ async def _write(core: LoopCore, path: StrOrBytesPath, view: memoryview) -> None
         await file.write(view)
 
 
-async def _write_pieces(core: LoopCore, path: StrOrBytesPath, fd: int, view: memoryview) -> None:
+async def _write_pieces(core: Engine, path: StrOrBytesPath, fd: int, view: memoryview) -> None:
     for start in range(0, len(view), PIECE):
         await pwrite(core, fd, view[start : start + PIECE], start, path)
 
 
-async def _write_atomic(core: LoopCore, path: AnyStr, view: memoryview) -> None:
+async def _write_atomic(core: Engine, path: AnyStr, view: memoryview) -> None:
     target = path
     status: os.stat_result | None
     try:
@@ -262,7 +262,7 @@ def _name_in(folder: AnyStr) -> AnyStr:
     return os.path.join(folder, os.fsencode(name)) if isinstance(folder, bytes) else os.path.join(folder, name)
 
 
-async def _make(core: LoopCore, path: AnyStr, beside: AnyStr, view: memoryview, status: os.stat_result | None) -> None:
+async def _make(core: Engine, path: AnyStr, beside: AnyStr, view: memoryview, status: os.stat_result | None) -> None:
     """Makes and fills the file that will replace another. ``status`` is that of the other, None if there is none."""
     mode = 0o666 if status is None else stat.S_IMODE(status.st_mode) & 0o777
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -297,7 +297,7 @@ def _unlink_now(path: StrOrBytesPath) -> None:
         pass
 
 
-async def _fsync_folder(core: LoopCore, path: StrOrBytesPath, folder: StrOrBytesPath) -> None:
+async def _fsync_folder(core: Engine, path: StrOrBytesPath, folder: StrOrBytesPath) -> None:
     """Waits until the new name is on the disk."""
     try:
         fd = await open_descriptor(core, folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,6 +1,6 @@
 """Who does the work of files for an event loop: the loop itself when it is ours, a ring on its side, or threads.
 
-Each of these is a LoopCore. Requests know it as their ``loop``, and files as their ``core``.
+Each of these is an Engine. Requests and files know it as their ``core``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ioring.loop._core import LoopCore
-from ioring.ring._buffer_ring import BufferRing
+from ioring.loop._engine import Engine
 from ioring.ring.constants import SetupFlags
 from ioring.ring.errors import RingUnavailable
 from ioring.ring.ring import Ring
@@ -25,7 +24,7 @@ LOOK_S = 0.002
 _engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Side] = weakref.WeakKeyDictionary()
 
 
-class Side(LoopCore):
+class Side(Engine):
     """Works for a loop of another kind."""
 
     def __init__(self, host: asyncio.AbstractEventLoop) -> None:
@@ -68,7 +67,7 @@ class RingSide(Side):
         self._looking = False
         ring: Any = Ring(ENTRIES, flags=SetupFlags.SUBMIT_ALL | SetupFlags.CLAMP)
         ring._ensure_workers()
-        self._open(ring, BufferRing(1, 64), 0, -1, False)
+        self._set_ring(ring)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         ring.register_eventfd(self._bell)
         # A loop drops the arguments of its readers when it is closed, and not before. So this finds out about that.
@@ -126,10 +125,10 @@ class Watched:
     """An object that lives as long as the loop has the reader whose argument it is."""
 
 
-def engine_of(loop: asyncio.AbstractEventLoop) -> LoopCore:
-    """The LoopCore that works for a loop, which is the one that runs."""
+def engine_of(loop: asyncio.AbstractEventLoop) -> Engine:
+    """The Engine that works for a loop, which is the one that runs."""
     own: object = loop
-    if isinstance(own, LoopCore):
+    if isinstance(own, Engine):
         return own
     engine = _engines.get(loop)
     if engine is None or engine._closed or (engine._ring is not None and not engine._owns_ring()):
@@ -142,8 +141,8 @@ def engine_of(loop: asyncio.AbstractEventLoop) -> LoopCore:
     return engine
 
 
-def running() -> LoopCore:
-    """The LoopCore that works for the loop that runs.
+def running() -> Engine:
+    """The Engine that works for the loop that runs.
 
     Raises:
         RuntimeError: no loop is running.

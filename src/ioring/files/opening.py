@@ -25,7 +25,7 @@ from ioring.files.engine import engine_of
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorOrPath, OpenBinaryMode, OpenTextMode, StrOrBytesPath
 
-    from ioring.loop._core import LoopCore
+    from ioring.loop._engine import Engine
 
 _T = TypeVar("_T")
 _File = TypeVar("_File", bound=File)
@@ -171,7 +171,7 @@ def parse_mode(mode: str) -> Mode:
 
 
 async def open_descriptor(
-    engine: LoopCore, path: StrOrBytesPath, flags: int, mode: int = 0o666, folder: int = AT_FDCWD
+    engine: Engine, path: StrOrBytesPath, flags: int, mode: int = 0o666, folder: int = AT_FDCWD
 ) -> int:
     """open(2): at once when the kernel has the names in its cache, else by a request.
 

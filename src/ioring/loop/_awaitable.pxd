@@ -1,6 +1,6 @@
 cimport cython
 from ioring.ring._request cimport *
-from ioring.loop._core cimport LoopOp
+from ioring.loop._engine cimport EngineOp
 
 cdef extern from "awaitable.h":
     void ioring_awaitable_install(object cls, object (*step)(object, int *))
@@ -15,7 +15,7 @@ cdef enum:
     DEFERRED = 4   # it waits for another turn
 
 
-cdef class Awaitable(LoopOp):
+cdef class Awaitable(EngineOp):
     # Whether the last step has returned the result.
     cdef bint finished
 

@@ -5,7 +5,7 @@ import collections.abc
 import cython
 
 
-class Awaitable(LoopOp):
+class Awaitable(EngineOp):
     """An object that is awaited once. It may be an operation besides."""
 
     def __init__(self):

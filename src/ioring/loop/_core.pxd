@@ -4,36 +4,15 @@ from ioring.ring._request cimport *
 from ioring.ring._buffer_ring cimport BufferRing
 from ioring.loop._handles cimport Handle, TimerHandle, Timers
 from ioring.loop.bytes_pool cimport ioring_pool
-from ioring.ring._dispatcher cimport Driver
+from ioring.loop._engine cimport IMMEDIATE_MAX, UNSENT_MAX, Engine, EngineOp
 
 
-cdef enum:
-    # When a turn has written more than this, in bytes, it submits before it is over: less than what glibc's allocator
-    # keeps for itself (131072).
-    UNSENT_MAX = 98304
-
-
-cdef class LoopOp(Op):
+cdef class LoopOp(EngineOp):
     cdef LoopCore loop
-    cdef bint queued  # whether it is in LoopCore.queue
-
-    cdef int prepare(self) except -1
-    cdef int retry(self) except -1
-
-
-cdef struct LoopStatistics:
-    unsigned long turns
-    unsigned long enters
-    unsigned long waits
-    unsigned long submissions
-    unsigned long completions
-    unsigned long rearmed
-    unsigned long starved
 
 
 @cython.no_gc_clear
-cdef class LoopCore:
-    cdef Driver ring
+cdef class LoopCore(Engine):
     cdef BufferRing buffers
 
     # Pools of bytes objects for received data: of up to 16 KiB, and larger.
@@ -42,7 +21,6 @@ cdef class LoopCore:
 
     cdef readonly bint _direct
     cdef readonly bint _receive_once  # not multishot: see kernel_bugs.py
-    cdef LoopStatistics counts
 
     # Slots of the ring's file table: all; those in use; those reserved for single accepts in flight; those that the
     # connections in the listening queues may need at once. And how many multishot accepts are in flight.
@@ -64,19 +42,6 @@ cdef class LoopCore:
     # Callbacks that wait for a time.
     cdef Timers timers
 
-    # Bytes that were written and not submitted yet.
-    cdef size_t unsent
-
-    # How much this turn may still read by plain system calls, in bytes.
-    cdef int64_t immediate_left
-
-    # Operations that wait for a turn in which something is left of that: a deque.
-    cdef object deferred
-
-    # Operations whose prepare() is to be called before the next wait.
-    cdef list queue
-    cdef bint preparing  # that is being done
-
     # Weak references to transports, by descriptor, where programs know the descriptor.
     cdef dict owners
 
@@ -91,34 +56,24 @@ cdef class LoopCore:
 
     # Attributes that asyncio.BaseEventLoop keeps under these names.
     cdef public bint _debug
-    cdef public bint _closed
     cdef public bint _stopping
-    cdef public object _thread_id
     cdef public object _task_factory
     cdef public object _current_handle
 
-    cdef sqe_p launch(self, LoopOp op) except NULL
-    cdef int cancel(self, Op op) except -1
     cdef int own(self, int fd, object transport) except -1
     cdef int check_free(self, int fd) except -1
-    cdef int nudge(self) except -1
-    cdef int enqueue(self, LoopOp op) except -1
     cdef int push(self, object item) except -1
     cdef int grow(self) except -1
     cdef int schedule(self, object callback, tuple args, object context) except -1
     cdef TimerHandle at(self, double when, object callback, tuple args, object context, str name)
     cdef int announce(self, object callback, tuple args) except -2
     cdef int wake(self) except -1
-    cdef bint alone(self) except -1
-    cdef int defer(self, LoopOp op) except -1
-    cdef int replenish(self) except -1
     cdef int turn(self) except -1
     cdef int expire(self, double now) except -1
     cdef int run_ready(self, Py_ssize_t count) except -1
     cdef int run_one(self, Handle handle) except -1
     cdef int run_in_debug(self, Handle handle) except -1
     cdef int send_early(self) except -1
-    cdef int prepare_queue(self) except -1
     cdef bytes take(self, unsigned bid, unsigned length)
     cdef bytes copied(self, const char *source, unsigned length)
     cdef void give_back(self, unsigned bid) noexcept

@@ -4,14 +4,13 @@
 A turn has five steps: prepare the requests that the last turn's callbacks asked for, submit them and wait for
 completions in one io_uring_enter, run the callbacks that were ready before, call complete() of each operation whose
 completion has arrived (which calls its protocol directly), and run the timers that are due. The core knows operations
-only as LoopOp; what each is for is known to the modules above.
+only as EngineOp; what each is for is known to the modules above.
 
 Other threads use call_soon_threadsafe. The GIL orders everything: `sleeping` is set before the GIL is released for the
 wait, so a thread that finds it unset knows that the loop will look at its queue before it waits again.
 """
 
 import asyncio
-import collections
 import logging
 import sys
 import weakref
@@ -43,36 +42,18 @@ POOLED_MIN = cython.declare(cython.uint, 4096)
 MIDDLING_MAX = cython.declare(cython.Py_ssize_t, 16384)
 """Size of the objects in one of the two pools, in bytes. Those in the other hold a whole receive buffer."""
 
-IMMEDIATE_MAX = cython.declare(int64_t, 65536)
-"""How much one turn may read by plain system calls instead of requests to the ring, in bytes: about 20 microseconds.
-
-Reads beyond it are deferred to the next turn, so that other callbacks are not kept waiting."""
-
 ALONE_MAX = cython.declare(int64_t, 2097152)
 """How far a turn may exceed IMMEDIATE_MAX while nothing else is ready to run, in bytes: about 100 microseconds."""
-
-DEFERRED_SHARE = cython.declare(int64_t, 16384)
-"""How much of IMMEDIATE_MAX the deferred reads may use at the beginning of a turn, in bytes.
-
-Each of them has already cost a Future. The rest is for the reads that their tasks do next, which then need none."""
 
 WAIT_MAX = cython.declare(cython.double, 24 * 3600.0)
 """Longest wait of one turn, in seconds; it keeps the conversion to nanoseconds from overflowing."""
 
 
-class LoopOp(Op):
+class LoopOp(EngineOp):
     """An operation of a loop."""
 
-    def prepare(self):
-        """Fills in its SQE. Called before the next wait, once for each time that it was enqueued."""
-        return 0
 
-    def retry(self):
-        """Called in a later turn, once for each time that it was deferred."""
-        return 0
-
-
-class LoopCore:
+class LoopCore(Engine):
     """What ``ioring.Loop`` is made of: callbacks, timers and the turn. The rest is in the modules above.
 
     Heirs give the hooks below. A loop that runs is an ``asyncio.BaseEventLoop`` besides, and that gives the core
@@ -96,16 +77,11 @@ class LoopCore:
     def _ran(self, handle, seconds):
         """Debug mode: a callback has run, and took so long."""
 
-    def _rest(self):
-        """Operations wait for the next turn: a core that works for another loop has that loop call _replenish()."""
-
     def __cinit__(self):
         self.eventfd = -1
         self.ready = [None] * 64
         self.mask = 63
         self.timers = Timers.__new__(Timers)
-        self.queue = []
-        self.deferred = collections.deque()
         self.owners = {}
         self._acceptors = {}
         self.future_arguments = {"loop": self}
@@ -118,7 +94,7 @@ class LoopCore:
         ``eventfd`` is what other threads write to in order to wake the loop; -1: they send the ring a message.
         ``once``: every receive is a request of its own, and none is multishot.
         """
-        self.ring = ring
+        self._set_ring(ring)
         self.buffers = buffers
         self.middling.capacity = MIDDLING_MAX
         self.large.capacity = self.buffers.buffer_size
@@ -134,15 +110,10 @@ class LoopCore:
         self.head = self.tail = 0
         self.mask = 63
         self.timers.clear()
-        self.queue.clear()
-        self.deferred.clear()
+        super()._forget()
         ioring_pool_clear(cython.address(self.middling))
         ioring_pool_clear(cython.address(self.large))
         del ready
-
-    @property
-    def _ring(self):
-        return self.ring
 
     def statistics(self):
         """See ``Loop.statistics``."""
@@ -158,22 +129,6 @@ class LoopCore:
 
     # What operations use.
 
-    def launch(self, op):
-        """An SQE for an operation. The ring holds the operation until its final completion."""
-        ioring_assert(op.loop is self)
-        self.counts.submissions += 1
-        return self.ring.launch(op)
-
-    def cancel(self, op):
-        """Asks the kernel to cancel an operation; its final completion still comes."""
-        sqe: sqe_p
-        if op.table != cython.NULL:
-            sqe = self.ring.send_off()
-            sqe.opcode = URING_OP_ASYNC_CANCEL
-            sqe.fd = -1
-            sqe.addr = op.token
-        return 0
-
     def own(self, fd, transport):
         """Notes which transport uses a descriptor that the program knows."""
         self.owners[fd] = weakref.ref(transport)
@@ -187,19 +142,9 @@ class LoopCore:
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
         return 0
 
-    def nudge(self):
-        """Submits at once what is prepared, if the loop does not run: so a descriptor that is closed is closed."""
-        if self._thread_id is None:
-            self._settle()
-        return 0
-
     def alone(self):
-        """Whether the next turn would have nothing else to do, so that a read that has reached its limit may go on now.
-
-        To be asked when immediate_left is used up.
-        """
         return (
-            self._thread_id is not None  # otherwise this core works for another loop, and cannot know
+            self._thread_id is not None
             and not self._stopping
             and self.immediate_left > -ALONE_MAX
             and self.head == self.tail
@@ -211,48 +156,6 @@ class LoopCore:
             and not (self.timers.count and self.timers.first()._when <= ioring_now())
         )
 
-    def defer(self, op):
-        """Has op.retry() called in a later turn, one in which there is something left of IMMEDIATE_MAX."""
-        self.deferred.append(op)
-        self._rest()
-        return 0
-
-    def replenish(self):
-        """Begins a turn: the deferred operations come first, in order."""
-        op: LoopOp
-        self.immediate_left = IMMEDIATE_MAX
-        while self.deferred and self.immediate_left > IMMEDIATE_MAX - DEFERRED_SHARE:
-            op = self.deferred.popleft()
-            op.retry()
-        return 0
-
-    def _replenish(self):
-        """A turn has begun of the other loop that this core works for."""
-        self.replenish()
-        if self.deferred:
-            self._rest()
-
-    def _reap(self):
-        """Calls complete() of the operations whose completions have arrived."""
-        self.counts.completions += self.ring.reap()
-
-    def _submit_soon(self):
-        """An operation was enqueued while the loop does not run."""
-        self._settle()
-
-    def _owns_ring(self):
-        return not self._closed and self.ring.owner == uring_thread_self()
-
-    def _at_home(self):
-        """Whether this is the ring's thread, and not a later one whose pthread_t is the same number."""
-        return self._owns_ring() and self.ring.owner_tid == uring_gettid()
-
-    def _settle(self):
-        """Submits what is prepared, without waiting."""
-        if self._owns_ring() and self.ring.u.setup_flags & URING_SETUP_R_DISABLED == 0:
-            self.prepare_queue()
-            self.ring.exchange(0, 0)
-
     def _free_slot(self, slot):
         """Closes a direct descriptor."""
         sqe: sqe_p
@@ -263,13 +166,6 @@ class LoopCore:
             sqe.opcode = URING_OP_CLOSE
             sqe.file_index = cython.cast(cython.uint, slot) + 1
             self.nudge()
-
-    def enqueue(self, op):
-        """Has op.prepare() called before the next wait."""
-        if not op.queued:
-            op.queued = True
-            self.queue.append(op)
-        return 0
 
     def take(self, bid, length):
         """The bytes that a completion has put into a receive buffer; the buffer goes back to the kernel."""
@@ -548,26 +444,6 @@ class LoopCore:
         self.prepare_queue()
         self.counts.enters += 1
         return self.ring.exchange_early()
-
-    def prepare_queue(self):
-        """Calls prepare() of the operations in the queue, and of those that are enqueued meanwhile."""
-        op: LoopOp
-        place: cython.Py_ssize_t = 0
-        if self.preparing:
-            return 0  # a finalizer has written something: the call that goes on below prepares that, too
-        self.preparing = True
-        self.unsent = 0
-        try:
-            while place < len(self.queue):
-                op = cython.cast(LoopOp, self.queue[place])
-                ioring_assert(op.queued)
-                place += 1
-                op.queued = False
-                op.prepare()
-        finally:
-            self.preparing = False
-            del self.queue[:place]
-        return 0
 
     def expire(self, now):
         """Runs the timers whose time has come, the earliest first."""

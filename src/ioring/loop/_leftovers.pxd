@@ -9,7 +9,7 @@ cdef class Leftovers(LoopCore)
 
 
 cdef class SocketRequest(Awaitable):
-    cdef Leftovers calls  # the loop
+    cdef Leftovers loop
     cdef object sock
     cdef int state
     cdef bint again  # it is being cancelled, to begin once more

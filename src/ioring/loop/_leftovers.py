@@ -42,7 +42,7 @@ class Heir(SocketRequest):
 
     def begin(self):
         self.state = ABANDONED
-        self.stream._inherit([data for data, _ in self.calls._leftovers.pop(self.sock, ())])
+        self.stream._inherit([data for data, _ in self.loop._leftovers.pop(self.sock, ())])
         return 0
 
     def fail(self, exception):
@@ -142,7 +142,7 @@ def bequeath(loop, sock, stream):
     if not calls._leftovers and not calls._abandoned:
         return
     heir = Heir.__new__(Heir)
-    heir.calls = calls
+    heir.loop = calls
     heir.sock = sock
     heir.stream = stream
     heir.state = WAITING

@@ -55,7 +55,7 @@ class Request(SocketRequest):
 
     def begin(self):
         """Ends at once if the result is there already; otherwise it is submitted at the end of the turn."""
-        if self.calls._abandoned and self.calls.wait_for_abandoned(self):
+        if self.loop._abandoned and self.loop.wait_for_abandoned(self):
             return 0
         if self.from_leftovers():
             return self.end(self.result)
@@ -138,7 +138,7 @@ class Request(SocketRequest):
         if self.state == ABANDONED:
             if res >= 0:
                 self.drop()
-            return self.calls.was_abandoned(self.sock)
+            return self.loop.was_abandoned(self.sock)
         return self.end(res)
 
     def restart(self, res, flags):
@@ -153,7 +153,7 @@ class Request(SocketRequest):
     # The awaitable.
 
     def __dealloc__(self):
-        if self.state == FRESH and self.calls is not None:
+        if self.state == FRESH and self.loop is not None:
             PyErr_WarnEx(RuntimeWarning, f"coroutine 'Loop.{self.call()}' was never awaited".encode(), 1)
 
     def __getattr__(self, name):
@@ -193,7 +193,7 @@ class Request(SocketRequest):
             self.state = ABANDONED
             self.future = None
             if self.table != cython.NULL and self.loop._owns_ring():
-                self.calls.abandon(self.sock)
+                self.loop.abandon(self.sock)
                 self.loop.cancel(self)
         elif self.state == DONE and self.result >= 0:
             self.state = ABANDONED
@@ -237,16 +237,16 @@ class Receive(Request):
         if self.length == 0:
             self.value = b""
             return True
-        if not self.calls._leftovers:
+        if not self.loop._leftovers:
             return False
-        found = self.calls.take_leftover(self.sock, self.length)
+        found = self.loop.take_leftover(self.sock, self.length)
         if found is None:
             return False
         self.value, _ = found
         return True
 
     def drop(self):
-        return self.calls.keep_data(self.sock, self.value) if self.length else 0
+        return self.loop.keep_data(self.sock, self.value) if self.length else 0
 
     def outcome(self):
         return self.value
@@ -279,9 +279,9 @@ class ReceiveInto(IntoBuffer):
         data: bytes
         if self.view.len == 0:
             return True
-        if not self.calls._leftovers:
+        if not self.loop._leftovers:
             return False
-        found = self.calls.take_leftover(self.sock, self.view.len)
+        found = self.loop.take_leftover(self.sock, self.view.len)
         if found is None:
             return False
         data, _ = found
@@ -291,7 +291,7 @@ class ReceiveInto(IntoBuffer):
 
     def drop(self):
         data = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result)
-        return self.calls.keep_data(self.sock, data) if self.view.len else 0
+        return self.loop.keep_data(self.sock, data) if self.view.len else 0
 
 
 class SendAll(IntoBuffer):
@@ -365,10 +365,10 @@ class ReceiveFrom(Message):
         return 0
 
     def from_leftovers(self):
-        if not self.calls._leftovers:
+        if not self.loop._leftovers:
             return False
         data: bytes
-        found = self.calls.take_leftover(self.sock, self.view.len)
+        found = self.loop.take_leftover(self.sock, self.view.len)
         if found is None:
             return False
         data, self.value = found
@@ -384,7 +384,7 @@ class ReceiveFrom(Message):
 
     def drop(self):
         data = PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result)
-        return self.calls.keep(self.sock, (data, self.value))
+        return self.loop.keep(self.sock, (data, self.value))
 
     def outcome(self):
         if self.into:
@@ -452,14 +452,14 @@ class Accept(Request):
         return 0
 
     def from_leftovers(self):
-        if not self.calls._leftovers:
+        if not self.loop._leftovers:
             return False
-        self.value = self.calls.take_leftover(self.sock, -1)
+        self.value = self.loop.take_leftover(self.sock, -1)
         return self.value is not None
 
     def drop(self):
         if self.sock is not None and self.loop._owns_ring():
-            self.calls.keep(self.sock, self.outcome())
+            self.loop.keep(self.sock, self.outcome())
         else:
             close(self.result)
         return 0
@@ -522,7 +522,7 @@ def _set_up(request, loop, sock):
     """The last step in making a request: from now on it has to be awaited."""
     _check(loop, sock)
     request.sock = sock
-    request.loop = request.calls = loop
+    request.loop = loop
     return request
 
 
