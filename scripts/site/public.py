@@ -17,7 +17,8 @@ def stub_of(name, path):
 
     A compiled module without one has nothing that a program should use.
     """
-    stub = Path(path).with_suffix(".pyi")
+    source = Path(path)  # or the compiled module, whose name has several suffixes
+    stub = source.with_name(source.name.partition(".")[0] + ".pyi")
     if stub.exists():
         return griffe.visit(name, filepath=stub, code=stub.read_text())
     return griffe.Module(name) if stub.with_suffix(".pxd").exists() else None
@@ -59,4 +60,9 @@ class OnlyPublic(griffe.Extension):
             return
         for name in set(cls.members) - set(shown.members):
             cls.del_member(name)
+        # griffe joins source and stub, but what comes of it depends on the order in which the folder lists them.
+        for name, member in shown.members.items():
+            joined = cls.members.get(name)
+            if joined is None or joined.kind is not member.kind or (member.docstring and not joined.docstring):
+                cls.set_member(name, member)
         cls.bases = shown.bases

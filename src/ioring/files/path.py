@@ -258,6 +258,7 @@ class Path:
 
     if sys.version_info >= (3, 13):
         parser: ClassVar[ModuleType] = pathlib.Path.parser
+        """The module by which paths are taken apart: ``posixpath`` (``pathlib.Path.parser``)."""
 
         @classmethod
         def from_uri(cls, uri: str) -> Self:

@@ -1,9 +1,10 @@
 cimport cython
 from cpython.object cimport PyObject
 from ioring.loop._awaitable cimport Awaitable, ready
-from ioring.http._exchange cimport Exchange, path_of, queued, wake
+from ioring.http._exchange cimport Exchange, path_of
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
+from ioring.http._waiters cimport queued, wake
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:

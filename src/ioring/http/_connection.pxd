@@ -1,8 +1,9 @@
 cimport cython
 from ioring.http._asgi cimport AsgiExchange
 from ioring.http._deadlines cimport BODY, DEAF, HEAD, IDLE
-from ioring.http._exchange cimport Exchange, queued, wake
+from ioring.http._exchange cimport Exchange
 from ioring.http._request_queue cimport QueueingConnection
+from ioring.http._waiters cimport queued, wake
 from ioring.loop._stream_transport cimport Stream
 
 cdef extern from "http.h":

@@ -58,7 +58,5 @@ cdef class Exchange(ResponseHead):
     cdef int invite(self) except -1
 
 
-cdef object queued(object waiters, object future)
-cdef int wake(object waiters) except -1
 cdef object too_long()
 cdef bytes path_of(bytes target)

@@ -27,6 +27,7 @@ from websockets.server import ServerProtocol
 
 from ioring.http._asgi import AsgiExchange
 from ioring.http._connection import GONE, Connection, state_of_peer
+from ioring.http._waiters import queued, wake
 from ioring.http.asgi_types import Message, Scope
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ClientDisconnected
@@ -50,14 +51,6 @@ CONTROL = 0x08  # in the first byte of a frame that is none of a message
 VALUE = re.compile(rb"[^\r\n\0]*")
 NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 SERVERS = frozenset((b"sec-websocket-accept", b"sec-websocket-extensions", b"connection", b"upgrade"))
-
-
-def wake(waiters: list[asyncio.Future[None]]) -> None:
-    """Sets the result of all futures in a list, and empties it."""
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    waiters.clear()
 
 
 class Protocol(ServerProtocol):
@@ -110,14 +103,14 @@ class WebSocket(asyncio.Protocol):
         )
         self.messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self.held = 0  # bytes in them
-        self.waiters: list[asyncio.Future[None]] = []  # of those who wait for a message
+        self.waiters: object = None  # those who wait for a message: see queued()
         self.reading_paused = False
         self.ended: Message | None = None  # the message that is the last
 
         # Sent.
         self.paused = False
         self.unsent = 0  # how much was written and not sent, when that was looked at last
-        self.writers: list[asyncio.Future[None]] = []  # of those who wait until more may be sent
+        self.writers: object = None  # those who wait until more may be sent
         self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = (
             None  # whether a response instead of an acceptance has begun: its status and headers
         )
@@ -199,7 +192,9 @@ class WebSocket(asyncio.Protocol):
         while not self.messages:
             if self.ended is not None:
                 return self.ended
-            await self.turn(self.waiters)
+            future = self.service.loop.create_future()
+            self.waiters = queued(self.waiters, future)
+            await future
         message = self.messages.popleft()
         if self.held:
             self.held -= len(message.get("bytes") or message.get("text") or b"")
@@ -227,15 +222,9 @@ class WebSocket(asyncio.Protocol):
         else:
             raise RuntimeError(f"{kind!r} is not to be sent now")
         while self.paused:
-            await self.turn(self.writers)
-
-    def turn(self, waiters: list[asyncio.Future[None]]) -> asyncio.Future[None]:
-        """Adds a future to a list and returns it. Each waiter has its own, since cancelling it cancels the future."""
-        if waiters:
-            waiters[:] = [each for each in waiters if not each.done()]
-        future = self.service.loop.create_future()
-        waiters.append(future)
-        return future
+            future = self.service.loop.create_future()
+            self.writers = queued(self.writers, future)
+            await future
 
     def send_early(self, kind: str, message: Message) -> None:
         """A message of the application before the WebSocket is accepted."""
@@ -441,7 +430,7 @@ class WebSocket(asyncio.Protocol):
         self.messages.append({"type": "websocket.receive", "text" if type(data) is str else "bytes": data})
         # As what receive() takes away again: characters count as bytes here.
         self.held += len(data)
-        if self.waiters:
+        if self.waiters is not None:
             self.notify()
 
     def no_text(self, error: UnicodeDecodeError) -> bool:
@@ -451,7 +440,8 @@ class WebSocket(asyncio.Protocol):
         return self.flush()
 
     def notify(self) -> None:
-        wake(self.waiters)
+        waiters, self.waiters = self.waiters, None
+        wake(waiters)
 
     def pause_receiving(self) -> None:
         if not self.reading_paused and self.transport is not None:
@@ -552,7 +542,8 @@ class WebSocket(asyncio.Protocol):
         self.resume_receiving()
 
     def wake_sender(self) -> None:
-        wake(self.writers)
+        writers, self.writers = self.writers, None
+        wake(writers)
 
     # Time-outs, and the end of the server.
 
