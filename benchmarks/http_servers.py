@@ -60,7 +60,7 @@ def ioring(target=f"{APPS}:hello", *options, name="ioring", label="ioring serve"
         ("{python}", "-m", "ioring", "serve", target, "--port", "{port}", *options),
         # A variable of what an older build does not know is nothing to it, where an option would be an error.
         environment=(("IORING_ACCESS_LOG", "no"),),
-        needs=("ioring.http.server:serve", "click", "httptools"),
+        needs=("ioring.http:serve", "click", "httptools"),
     )
 
 
