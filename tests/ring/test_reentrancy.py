@@ -243,6 +243,8 @@ REAPERS = {
     "wait_cqes": "ring.wait_cqes(6, 0)",
     "completions": "list(ring.completions())",
     "submit_and_wait": "ring.submit_and_wait(6, 0); list(ring.completions())",
+    "unregister_buf_ring": "ring.unregister_buf_ring(1)",
+    "another group": "ring.unregister_buf_ring(1); ring.setup_buf_ring(4, 64, 1); list(ring.completions())",
     "get_sqe": "[ring.get_sqe() for _ in range(30)]",
     "close": "ring.close()",
     "prepare again": "s = ring.get_sqe(); s.prep_send(Target(), Memory(b'z')); s.prep_recv(Target(), Memory(3))",

@@ -35,14 +35,14 @@ CONNECTION_MADE = "connection_made"
 class Acceptor(LoopOp):
     """Accepts the connections of one listening socket."""
 
-    def __init__(self, loop, sock, factory, wrap, server, backlog):
+    def __init__(self, loop, sock, factory, wrap, server, backlog, context):
         self.loop = loop
         self.sock = sock
         self.fd = sock.fileno()
         self.factory = factory
         self.wrap = wrap
         self.server = server
-        self.context = PyContext_CopyCurrent()
+        self.context = PyContext_CopyCurrent() if context is None else context
         self.backlog = min(max(backlog, 0), BACKLOG_MAX)
         self.loop.slots_spare += self.backlog
         if not self.loop._direct:

@@ -549,9 +549,9 @@ def open_stream(loop, fd, direct, protocol, context, extra, server):
     return stream
 
 
-def stream_of_socket(loop, sock, protocol, waiter, extra, server):
+def stream_of_socket(loop, sock, protocol, waiter, extra, server, context):
     """A transport for a socket object, which it owns from now on. connection_made() is called in the next turn."""
-    stream: Stream = open_stream(loop, sock.fileno(), False, protocol, None, extra, server)
+    stream: Stream = open_stream(loop, sock.fileno(), False, protocol, context, extra, server)
     stream.file = sock
     stream.loop.own(stream.fd, stream)
     for name in ("sockname", "peername"):

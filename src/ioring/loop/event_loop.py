@@ -252,6 +252,7 @@ class Loop(Subprocesses, Signals, Sendfile):
         backlog: int = 100,
         ssl_handshake_timeout: float | None = SSL_HANDSHAKE_TIMEOUT,
         ssl_shutdown_timeout: float | None = SSL_SHUTDOWN_TIMEOUT,
+        context: Context | None = None,  # this one and the next two: from Python 3.15
     ) -> None:
         _set_nodelay(sock)  # accepted connections inherit it
         wrap = None
@@ -269,7 +270,7 @@ class Loop(Subprocesses, Signals, Sendfile):
                 )
                 stream_of_descriptor(self, fd, direct, tls, context, server)
 
-        self._acceptors[sock] = Acceptor(self, sock, protocol_factory, wrap, server, backlog)
+        self._acceptors[sock] = Acceptor(self, sock, protocol_factory, wrap, server, backlog, context)
 
     def _leave_serving(self, sock: socket.socket) -> bool:
         """Accepts no more from a listening socket that stays open. Whether the kernel has none accepted any more."""
@@ -300,10 +301,11 @@ class Loop(Subprocesses, Signals, Sendfile):
         *,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: Context | None = None,
     ) -> Any:
         self._check_free(sock)
         _set_nodelay(sock)
-        stream = stream_of_socket(self, sock, protocol, waiter, extra, server)
+        stream = stream_of_socket(self, sock, protocol, waiter, extra, server, context)
         bequeath(self, sock, stream)
         return stream
 
@@ -321,6 +323,7 @@ class Loop(Subprocesses, Signals, Sendfile):
         ssl_handshake_timeout: float | None = SSL_HANDSHAKE_TIMEOUT,
         ssl_shutdown_timeout: float | None = SSL_SHUTDOWN_TIMEOUT,
         call_connection_made: bool = True,
+        context: Context | None = None,
     ) -> Any:
         tls = make_tls(
             self,
@@ -333,7 +336,7 @@ class Loop(Subprocesses, Signals, Sendfile):
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
-        self._make_socket_transport(rawsock, tls, extra=extra, server=server)
+        self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
         return tls._app_transport
 
     async def start_tls(

@@ -27,6 +27,7 @@ RELEASE_SECONDS = 0.02
 """How long to wait for memory: the kernel frees that of a closed ring a little later."""
 
 RELEASE_ATTEMPTS = 5
+"""How often to wait so when there is nothing smaller to try."""
 
 # Buffers for datagrams, by whether the socket is a Unix one: group, number, size. Any datagram fits, behind 128 bytes
 # for header and address: the kernel's limit is 64 KiB for UDP, and asyncio receives at most 256 KiB of others.
@@ -46,7 +47,7 @@ FLAGS_ANY_THREAD = (COMMON | SetupFlags.COOP_TASKRUN | SetupFlags.TASKRUN_FLAG, 
 
 def open_ring(candidates: Sequence[SetupFlags]) -> tuple[Ring, BufferRing]:
     """A ring with the first flags that this kernel knows, as large as memory limits allow, and its receive buffers."""
-    entries, completions = ENTRIES, COMPLETIONS
+    entries, completions, attempts = ENTRIES, COMPLETIONS, RELEASE_ATTEMPTS
     flags = list(candidates)
     while True:
         try:
@@ -55,7 +56,7 @@ def open_ring(candidates: Sequence[SetupFlags]) -> tuple[Ring, BufferRing]:
             if error.errno == errno.EINVAL and len(flags) > 1:
                 flags.pop(0)
                 continue
-            if error.errno != errno.ENOMEM or entries <= ENTRIES_MIN:
+            if error.errno != errno.ENOMEM or not attempts:
                 raise
         else:
             try:
@@ -66,10 +67,13 @@ def open_ring(candidates: Sequence[SetupFlags]) -> tuple[Ring, BufferRing]:
                 ring.close()
                 if not isinstance(error, OSError) or error.errno != errno.ENOMEM:
                     raise
-                if entries <= ENTRIES_MIN:
+                if not attempts:
                     raise RingUnavailable(error.errno, error.strerror) from None
         time.sleep(RELEASE_SECONDS)
-        entries, completions = entries // 2, completions // 2
+        if entries > ENTRIES_MIN:
+            entries, completions = entries // 2, completions // 2
+        else:
+            attempts -= 1
 
 
 def register_buffers(ring: Ring, count: int, size: int, group: int) -> BufferRing:

@@ -366,6 +366,8 @@ class RingCore(Lifecycle):
         cqe: Cqe
         if self.backlog:
             return self.backlog.pop()
+        if self.state != STATE_OPEN:  # the completion before, if the caller took one, may have run arbitrary code
+            self.own()
         if uring_cq_ready(cython.address(self.u)) == 0:
             return None
         # Allocated first: that may collect garbage, and so run arbitrary code.
@@ -632,18 +634,20 @@ class RingCore(Lifecycle):
         ring: BufferRing = self.buffer_rings.get(group)
         if ring is None:
             return
-        if registered:
+        collected = []
+        try:
             # Completions in the queue name the group, whose id may soon be another buffer ring's: taken before that.
-            collected = []
-            while True:
-                cqe = self.pop()
-                if cqe is None:
-                    break
+            while registered and (cqe := self.pop()) is not None:
                 collected.append(cqe)
-            self.backlog.extend(reversed(collected))
-            self.retired.append(ring)
-        self.buffer_rings.pop(group, None)
-        ring.detach()
+        finally:
+            self.put_back(collected)
+            if registered:
+                self.retired.append(ring)
+            # Taking completions may have run arbitrary code, which has closed the ring or used the group's id again.
+            if self.buffer_rings.get(group) is ring:
+                del self.buffer_rings[group]
+            if self.state == STATE_OPEN:
+                ring.detach()
         self.drop_retired()
 
     @property
