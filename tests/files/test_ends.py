@@ -1,6 +1,7 @@
 """Files that are cancelled, dropped, or whose loop is closed: nothing is lost, nothing is freed too early."""
 
 import asyncio
+import codecs
 import errno
 import fcntl
 import gc
@@ -431,6 +432,33 @@ def test_used_in_one_loop_after_another(path):
 
     file, line = run_here(begin())
     assert line + run_beside(go_on(file)) == TEXT
+
+
+@pytest.mark.parametrize("act", ["detach", "close"])
+def test_handler_of_errors_that_ends_its_file(run, path, act):
+    """What is to be written then goes nowhere, and the caller is told."""
+
+    async def main():
+        file = await files.open(path, "w", encoding="ascii", errors="ends its file")
+        ended = []
+
+        def handler(error):
+            if not ended:
+                ended.append(file.detach() if act == "detach" else asyncio.ensure_future(file.close()))
+            return "?", error.end
+
+        codecs.register_error("ends its file", handler)
+        if act == "detach":
+            with pytest.raises(ValueError, match="detached"):
+                await file.write("\u1234")
+            ended[0].close()
+            assert path.read_bytes() == b""
+        else:
+            assert await file.write("\u1234") == 1  # close() was called, and waits for its turn
+            await ended[0]
+            assert path.read_bytes() == b"?"
+
+    run(main())
 
 
 def test_detach_and_raw(run, path):

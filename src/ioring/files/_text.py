@@ -215,6 +215,7 @@ class TextFile:
             if self.universal:
                 decoder = io.IncrementalNewlineDecoder(decoder, self.translating)
             self.decoder = decoder
+            self.below()  # making a codec runs arbitrary code
         return 0
 
     def check_writable(self):
@@ -225,6 +226,7 @@ class TextFile:
             self.encoder = self.codec.incrementalencoder(self._errors)
             if self.started:
                 self.encoder.setstate(0)
+            self.below()
         return 0
 
     # Decoding.
@@ -504,6 +506,8 @@ class TextFile:
         if self.file is None or self.file.shut or not self.file.can_write or self.file.busy:
             return None
         data = self.encode(text)
+        if self.below().shut or self.file.busy:  # the handler of errors may have run arbitrary code
+            return None
         if self.file.unwritten_size + len(data) >= self.file.buffer_size:
             return None
         self.accept(data)
