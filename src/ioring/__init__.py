@@ -4,6 +4,7 @@ Start with ``run`` for asyncio programs, with ``open`` for files, with ``Ring`` 
 tells what this kernel can do.
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 import ioring._main_interpreter  # noqa: F401, before there is anything compiled
@@ -19,7 +20,7 @@ from ioring.files.opening import open as open
 from ioring.files.opening import wrap
 from ioring.files.path import Path
 from ioring.loop.event_loop import Loop
-from ioring.loop.runners import EventLoopPolicy, new_event_loop, run
+from ioring.loop.runners import new_event_loop, run
 from ioring.ring._buffer_ring import BufferRing
 from ioring.ring._cqe import Cqe
 from ioring.ring._direct import Direct
@@ -71,6 +72,7 @@ from ioring.ring.structs import EpollEvents, OpenHow, RecvmsgOut, SigInfo, Statx
 if TYPE_CHECKING:
     from ioring.http import StaticFiles as StaticFiles
     from ioring.http import serve as serve
+    from ioring.loop.policy import EventLoopPolicy as EventLoopPolicy
 
 # Without `open`: a star must not hide the built-in one.
 __all__ = [
@@ -86,7 +88,6 @@ __all__ = [
     "Direct",
     "DirectFile",
     "EpollEvents",
-    "EventLoopPolicy",
     "Features",
     "FixedFdFlags",
     "ForkedRing",
@@ -136,6 +137,9 @@ __all__ = [
 ]
 
 
+if sys.version_info < (3, 14):
+    __all__ += ["EventLoopPolicy"]
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
@@ -144,4 +148,9 @@ if not TYPE_CHECKING:
             from ioring import http
 
             return getattr(http, name)
+        # asyncio deprecates policies: the import of ioring does not touch them.
+        if name == "EventLoopPolicy":
+            from ioring.loop.policy import EventLoopPolicy
+
+            return EventLoopPolicy
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -255,6 +256,34 @@ def test_receive_that_is_cancelled_leaves_others_alone(serving):
         client.sendall(b"ok")
         assert read_response(client)[2] == b"ok"
     assert server.complaints == []
+
+
+def test_request_that_is_cancelled_before_it_begins(serving):
+    """Its client gets an answer all the same, and the server goes on."""
+    first, others = threading.Event(), set()
+
+    async def application(scope, receive, send):
+        if scope["path"] == "/blocks":
+            others.update(asyncio.all_tasks())
+            first.set()
+            time.sleep(0.3)  # noqa: ASYNC251, the other two arrive meanwhile, and their tasks are made in one turn
+        elif others:
+            for task in asyncio.all_tasks() - others - {asyncio.current_task()}:
+                task.cancel()
+            others.clear()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    with serving(lifeless(application)) as server, server.connect() as one, server.connect() as two:
+        with server.connect() as blocking:
+            blocking.sendall(b"GET /blocks HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert first.wait(WAIT_S)
+            one.sendall(GET)
+            two.sendall(GET)
+            assert read_response(blocking)[0] == 200
+        assert sorted(read_response(client)[0] for client in (one, two)) == [200, 500]
+        assert body_of(server.talk(LAST)) == b"hello"
+    assert [said.partition(": ")[2] for said, _ in server.complaints] == ["the request was cancelled"]
 
 
 def test_send_that_is_cancelled_leaves_others_alone(serving):

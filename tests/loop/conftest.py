@@ -1,3 +1,4 @@
+import socket
 import ssl
 
 import pytest
@@ -31,3 +32,13 @@ def certificates(tmp_path_factory):
 def version(request):
     """A version of TLS."""
     return request.param
+
+
+@pytest.fixture
+def pair():
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    yield ends
+    for end in ends:
+        end.close()

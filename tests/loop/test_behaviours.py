@@ -299,6 +299,52 @@ def test_sendfile(loop, tmp_path):
     run(loop, main())
 
 
+@pytest.mark.parametrize("offset", [100, 1000, 5000])
+def test_sendfile_leaves_the_position_behind_what_was_sent(loop, tmp_path, offset):
+    """Also when nothing is left to send there."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+
+    async def main():
+        async with connection(loop) as (protocol, peer):
+            for send in (loop.sendfile, loop.sock_sendfile):
+                with path.open("rb") as file:
+                    file.seek(7)
+                    sent = await send(protocol.transport if send == loop.sendfile else peer, file, offset)
+                    assert (sent, file.tell()) == (max(1000 - offset, 0), max(offset, 1000))
+
+    run(loop, main())
+
+
+def test_sendfile_that_is_cancelled_while_it_begins(loop, tmp_path):
+    """What was written before still waits to be sent. The transport goes on."""
+    path = tmp_path / "file"
+    path.write_bytes(b"file")
+
+    async def main():
+        async with connection(loop) as (protocol, peer):
+            written = 0
+            while not protocol.transport.get_write_buffer_size():
+                protocol.transport.write(bytes(1 << 20))
+                written += 1 << 20
+                await asyncio.sleep(0)
+            with path.open("rb") as file:
+                sending = loop.create_task(loop.sendfile(protocol.transport, file))
+                await asyncio.sleep(0)
+                sending.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await sending
+                assert protocol.transport.is_reading()
+                while written > 0:
+                    written -= len(await loop.sock_recv(peer, 1 << 20))
+                assert await loop.sendfile(protocol.transport, file) == 4
+            assert await loop.sock_recv(peer, 10) == b"file"
+            peer.send(b"answer")
+            await until(lambda: protocol.data == b"answer")
+
+    run(loop, main())
+
+
 def test_single_datagrams(loop):
     async def main():
         with (

@@ -41,16 +41,6 @@ def stock():
     loop.close()
 
 
-@pytest.fixture
-def pair():
-    ends = socket.socketpair()
-    for end in ends:
-        end.setblocking(False)
-    yield ends
-    for end in ends:
-        end.close()
-
-
 @pytest.mark.parametrize("turns", range(4))
 def test_cancelled_receive_leaves_its_bytes_to_the_next(loop, pair, turns):
     async def main():
@@ -403,6 +393,7 @@ def test_socket_has_one_transport_at_a_time(loop, pair):
                 await asyncio.open_connection(sock=pair[0])
             with pytest.raises(RuntimeError, match=IN_USE):
                 await loop.connect_accepted_socket(asyncio.Protocol, pair[0])
+            assert pair[0].fileno() != -1
             pair[1].send(b"bytes")
             assert await reader.readexactly(5) == b"bytes"
 

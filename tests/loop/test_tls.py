@@ -545,6 +545,34 @@ def test_start_tls_of_streams(loop, certificates, version):
         loop.run_until_complete(main())
 
 
+@pytest.mark.skipif(not hasattr(asyncio.StreamWriter, "start_tls"), reason="Python 3.11 has no such method")
+def test_start_tls_of_streams_with_a_client_that_has_begun(loop, certificates, version):
+    """What the reader holds by then is the beginning of TLS."""
+    handled = loop.create_future()
+
+    async def answer(reader, writer):
+        assert await reader.readline() == b"PROXY\n"
+        await until(lambda: reader._buffer)
+        await writer.start_tls(certificates.server(version))
+        writer.write((await reader.readline()).upper())
+        writer.close()
+        await writer.wait_closed()
+        handled.set_result(None)
+
+    async def main():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"PROXY\n")
+            await writer.start_tls(certificates.client(version), server_hostname="localhost")
+            writer.write(b"secret\n")
+            assert await reader.read() == b"SECRET\n"
+            writer.close()
+            await handled
+
+    loop.run_until_complete(main())
+
+
 def test_start_tls_misused(loop, certificates):
     async def main():
         with pytest.raises(TypeError, match="SSLContext"):

@@ -31,7 +31,7 @@ def test_run_says_why_there_is_no_ring():
         + RUN
         + """
 refuse(1)
-for make in (Loop, new_event_loop, EventLoopPolicy().new_event_loop):
+for make in (Loop, new_event_loop, ioring.EventLoopPolicy().new_event_loop):
     try:
         make()
     except RingUnavailable as error:

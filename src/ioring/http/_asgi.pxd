@@ -35,6 +35,12 @@ cdef class Run(Awaitable):
 
 
 @cython.final
+cdef class Once:
+    cdef Run run
+    cdef bint begun
+
+
+@cython.final
 cdef class Receive(Awaitable):
     cdef AsgiExchange exchange
 
@@ -45,3 +51,4 @@ cdef class Drained(Awaitable):
 
 
 cdef bytes bytes_of(object data)
+cdef object once(Run run)

@@ -12,9 +12,12 @@ import cython
 from cython.cimports.cpython.ref import Py_DECREF
 
 from ioring.http.errors import ClientDisconnected
+from ioring.loop.native import READ_BY_OTHERS as NATIVE_ONLY
+from ioring.loop.native import original, wrapped
 
-Task = cython.declare(object, asyncio.Task)
+TASKS = cython.declare(dict, asyncio.tasks.__dict__)
 CoroutineType = cython.declare(object, types.CoroutineType)
+READ_BY_OTHERS = cython.declare(cython.bint, NATIVE_ONLY)
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}}
 CHAIN_MAX = cython.declare(cython.int, 16)
@@ -49,7 +52,7 @@ class Receive(Awaitable):
 
 
 class Run(Awaitable):
-    """The application at work on one request: to its task, a coroutine."""
+    """The application at work on one request: to its task, a coroutine (see loop/native.py)."""
 
     def step(self):
         result: cython.pointer(PyObject) = cython.NULL
@@ -125,6 +128,21 @@ class Run(Awaitable):
         return exchange.fail(500)
 
 
+class Once:
+    """What a wrapped Run is awaited by. Of a task that is cancelled before its first step the Run does not learn."""
+
+    def __await__(self):
+        self.begun = True
+        return self.run
+
+    def __del__(self):
+        if not self.begun and not self.run.exchange.service.loop.is_closed():
+            try:
+                self.run.throw(asyncio.CancelledError())
+            except (asyncio.CancelledError, StopIteration):
+                pass
+
+
 class AsgiExchange(Exchange):
     """A request, answered by an ASGI application."""
 
@@ -144,7 +162,7 @@ class AsgiExchange(Exchange):
             raise
         except BaseException as error:
             return run.ended(error)
-        run.task = Task(run, loop=service.loop)
+        run.task = TASKS["Task"](once(run) if READ_BY_OTHERS else run, loop=service.loop)
         return 0
 
     def scope(self):
@@ -256,6 +274,13 @@ class AsgiExchange(Exchange):
         return 0
 
 
+def once(run):
+    """The same as a coroutine of the interpreter's own."""
+    result: Once = Once.__new__(Once)
+    result.run = run
+    return wrapped(result)
+
+
 async def awaited(awaitable):
     """For an application whose call gives something that can be awaited and is no coroutine."""
     await awaitable
@@ -287,7 +312,9 @@ def tasks_of(service):
     run: Run
     found: list = []
     for task in asyncio.all_tasks(service.loop):
-        coroutine = task.get_coro()
+        coroutine = original(task.get_coro())
+        if isinstance(coroutine, Once):
+            coroutine = cython.cast(Once, coroutine).run
         if isinstance(coroutine, Run):
             run = coroutine
             if run.exchange.service is service:

@@ -13,21 +13,28 @@ wait, so a thread that finds it unset knows that the loop will look at its queue
 import asyncio
 import logging
 import sys
+import types
 import weakref
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
-from cython.cimports.ioring.loop._handles import new_handle
+from cython.cimports.ioring.loop._handles import new_handle, new_threadsafe_handle
 from cython.cimports.ioring.loop.bytes_pool import ioring_pool_bytes, ioring_pool_clear
 from cython.cimports.ioring.loop.context_call import ioring_make, ioring_now
 from cython.cimports.libc.errno import EINTR
 from cython.cimports.posix.unistd import write
 
+from ioring.loop.native import READ_BY_OTHERS as NATIVE_ONLY
+from ioring.loop.native import native
 from ioring.ring.errors import os_error
 
-Task = cython.declare(object, asyncio.Task)
-Future = cython.declare(object, asyncio.Future)
+# Looked up for each one, as asyncio's own loop does: programs put classes of their own there.
+TASKS = cython.declare(dict, asyncio.tasks.__dict__)
+FUTURES = cython.declare(dict, asyncio.futures.__dict__)
+
+CoroutineType = cython.declare(object, types.CoroutineType)
+READ_BY_OTHERS = cython.declare(cython.bint, NATIVE_ONLY)
 
 logger = logging.getLogger("asyncio")
 
@@ -247,7 +254,7 @@ class LoopCore(Engine):
         handle: Handle
         if self._closed:
             self._check_closed()
-        handle = new_handle(callback, args, context, self)
+        handle = new_threadsafe_handle(callback, args, context, self)
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
             handle._source_traceback = self._traceback()
@@ -305,7 +312,7 @@ class LoopCore(Engine):
 
     def create_future(self):
         """A Future of this loop (``loop.create_future``)."""
-        return ioring_make(Future, self.future_arguments)
+        return ioring_make(FUTURES["Future"], self.future_arguments)
 
     def create_task(self, coro, **kwargs):
         """A Task of this loop (``loop.create_task``): its name, context and the like as asyncio.Task takes them.
@@ -314,10 +321,12 @@ class LoopCore(Engine):
         """
         if self._closed:
             self._check_closed()
+        if READ_BY_OTHERS and type(coro) is not CoroutineType:
+            coro = native(coro)
         if self._task_factory is None:
             if kwargs:
-                return Task(coro, loop=self, **kwargs)
-            return Task(coro, loop=self)
+                return TASKS["Task"](coro, loop=self, **kwargs)
+            return TASKS["Task"](coro, loop=self)
         if FACTORY_TAKES_ALL:
             return self._task_factory(self, coro, **kwargs)
         name = kwargs.pop("name", None)

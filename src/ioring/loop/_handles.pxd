@@ -19,6 +19,15 @@ cdef class Handle:
 
 
 @cython.final
+cdef class ThreadSafeHandle(Handle):
+    # The thread that runs the callback now, or 0; and what other threads wait for meanwhile.
+    cdef unsigned long runner
+    cdef object finished
+
+    cdef int settle(self) except -1
+
+
+@cython.final
 cdef class TimerHandle(Handle):
     cdef readonly double _when
 
@@ -44,3 +53,4 @@ cdef class Timers:
 
 cdef int reraise() except -1
 cdef Handle new_handle(object callback, tuple args, object context, object loop)
+cdef Handle new_threadsafe_handle(object callback, tuple args, object context, object loop)

@@ -7,12 +7,18 @@ run.
 
 import asyncio
 import reprlib
+import threading
 
 import cython
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
+from cython.cimports.cpython.pythread import PyThread_get_thread_ident
 from cython.cimports.ioring.loop.context_call import ioring_run
 from cython.cimports.ioring.ring.assertions import IORING_ASSERTIONS, ioring_assert
 from cython.cimports.ioring.ring.freelist import ioring_freelist_install, ioring_freelist_new
+
+from ioring.loop.asyncio_private import ThreadSafeHandle as AsyncioThreadSafeHandle
+
+THREADSAFE_HANDLE = cython.declare(object, AsyncioThreadSafeHandle)
 
 
 def reraise():
@@ -91,6 +97,49 @@ class Handle:
         if self._repr is not None:
             return self._repr
         return f"<{' '.join(self._parts())}>"
+
+
+class ThreadSafeHandle(Handle):
+    """What ``call_soon_threadsafe`` returns from Python 3.14 on, as asyncio's own loop.
+
+    Other threads that cancel it, or ask whether it was cancelled, wait while its callback runs. So nothing of the
+    callback happens after ``cancel`` has returned.
+    """
+
+    @property
+    def __class__(self):
+        return THREADSAFE_HANDLE
+
+    def cancel(self):
+        """Cancels the callback, unless it has run (``Handle.cancel``)."""
+        self.settle()
+        Handle.cancel(self)
+
+    def cancelled(self):
+        """Whether ``cancel`` was called."""
+        self.settle()
+        return self._cancelled
+
+    def run(self):
+        if self._cancelled:
+            return 0
+        self.runner = PyThread_get_thread_ident()
+        try:
+            return Handle.run(self)
+        finally:
+            self.runner = 0
+            if self.finished is not None:
+                self.finished.set()
+
+    def settle(self):
+        """Waits while another thread runs the callback."""
+        if self.runner != 0 and self.runner != PyThread_get_thread_ident():
+            event = threading.Event()
+            if self.finished is None:
+                self.finished = event
+            if self.runner != 0:  # otherwise it has ended meanwhile, and did not see the event
+                self.finished.wait()
+        return 0
 
 
 class TimerHandle(Handle):
@@ -257,6 +306,18 @@ def describe(callback, args):
 
 def new_handle(callback, args, context, loop):
     handle: Handle = cython.cast(Handle, ioring_freelist_new())
+    handle._callback = callback
+    handle._args = args
+    handle._context = PyContext_CopyCurrent() if context is None else context
+    handle._loop = loop
+    return handle
+
+
+def new_threadsafe_handle(callback, args, context, loop):
+    handle: ThreadSafeHandle
+    if THREADSAFE_HANDLE is None:
+        return new_handle(callback, args, context, loop)
+    handle = ThreadSafeHandle.__new__(ThreadSafeHandle)
     handle._callback = callback
     handle._args = args
     handle._context = PyContext_CopyCurrent() if context is None else context

@@ -203,6 +203,16 @@ class StreamReaderProtocol(asyncio.StreamReaderProtocol):
         self._client_connected_cb = callback
 
 
+def taken_from_reader(protocol):
+    """The bytes that the reader of a StreamReaderProtocol holds, which it then holds no more."""
+    reader = protocol._stream_reader
+    if reader is None:
+        return b""
+    data = bytes(reader._buffer)
+    reader._buffer.clear()
+    return data
+
+
 def adopt(protocol, stream):
     """A Feed for the reader of a StreamReaderProtocol; None when the reader is not asyncio's own."""
     feed: Feed

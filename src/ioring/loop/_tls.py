@@ -92,9 +92,19 @@ class TlsProtocol(Filter):
     def __class__(self):
         return asyncio.Protocol
 
+    # What packages look at, by asyncio's names.
+
     @property
     def _app_transport(self):
         return self.output
+
+    @property
+    def _sslcontext(self):
+        return self.sslcontext
+
+    @property
+    def _app_reading_paused(self):
+        return self.reading_paused
 
     def set_app_protocol(self, protocol):
         self.protocol = protocol

@@ -23,6 +23,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 TransportSocket = asyncio.trsock.TransportSocket
 
+ThreadSafeHandle: type[asyncio.Handle] | None = getattr(asyncio.events, "_ThreadSafeHandle", None)
+"""What call_soon_threadsafe() returns from Python 3.14 on."""
+
 # What isinstance() says of the compiled transports: they cannot inherit from asyncio's classes.
 
 

@@ -22,7 +22,7 @@ from ioring.loop._datagram_transport import datagram_transport
 from ioring.loop._leftovers import bequeath
 from ioring.loop._pipe_transport import read_pipe, write_pipe
 from ioring.loop._sock_calls import connect
-from ioring.loop._stream_reader import adopt
+from ioring.loop._stream_reader import adopt, taken_from_reader
 from ioring.loop._stream_transport import stream_of_descriptor, stream_of_socket
 from ioring.loop._tls_transport import make_tls
 from ioring.loop._wakeups import watch_eventfd
@@ -293,6 +293,12 @@ class Loop(Subprocesses, Signals, Sendfile):
                 logger.error("Unable to clean up listening UNIX socket %r: %r", path, error)
         sock.close()
 
+    async def _create_connection_transport(self, sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
+        # When this fails, asyncio closes the socket (from Python 3.14.8 on), which would be another transport's.
+        if isinstance(sock, socket.socket):
+            self._check_free(sock)
+        return await super()._create_connection_transport(sock, *args, **kwargs)
+
     def _make_socket_transport(
         self,
         sock: socket.socket,
@@ -367,8 +373,11 @@ class Loop(Subprocesses, Signals, Sendfile):
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
-        # What arrives from now on is for TLS, which begins in the next turn.
+        # What arrives from now on is for TLS, which begins in the next turn; and what a reader holds, since a client
+        # may have begun already.
         transport.pause_reading()
+        if server_side and isinstance(protocol, asyncio.StreamReaderProtocol):
+            tls.data_received(taken_from_reader(protocol))
         transport.set_protocol(tls)
         steps = (self.call_soon(tls.connection_made, transport), self.call_soon(transport.resume_reading))
         try:

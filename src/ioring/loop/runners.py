@@ -1,4 +1,4 @@
-"""Ways to get a loop running: ``run``, ``new_event_loop`` and the policy for Pythons that still have them."""
+"""Ways to get a loop running: ``run`` and ``new_event_loop``."""
 
 import asyncio
 import warnings
@@ -56,13 +56,3 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None, fallback: L
         raise RuntimeError("ioring.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
         return runner.run(main)
-
-
-class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
-    """Makes ``Loop`` the loop of every thread: ``asyncio.set_event_loop_policy(ioring.EventLoopPolicy())``.
-
-    asyncio deprecates policies from Python 3.14 on; ``run`` and ``loop_factory`` do without.
-    """
-
-    def _loop_factory(self) -> Loop:
-        return new_event_loop()

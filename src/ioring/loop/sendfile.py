@@ -1,6 +1,7 @@
 """loop.sendfile() and loop.sock_sendfile(), by os.sendfile()."""
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
@@ -18,10 +19,11 @@ class Sendfile(Watching, BaseEventLoop):
     """A loop that sends files. asyncio's own methods call these, and fall back to reading and writing."""
 
     async def _sendfile_native(self, transport: Any, file: Any, offset: int, count: int | None) -> int:
+        empty = transport._make_empty_waiter()
         reading = transport.is_reading()
         transport.pause_reading()
-        await transport._make_empty_waiter()
         try:
+            await empty
             return await self.sock_sendfile(transport._socket_object(), file, offset, count, fallback=False)
         finally:
             transport._reset_empty_waiter()
@@ -36,6 +38,7 @@ class Sendfile(Watching, BaseEventLoop):
             raise asyncio.SendfileNotAvailableError("not a regular file") from None
         left = count if count else sys.maxsize
         sent = 0
+        usable = True
         try:
             while left > 0 and size:
                 try:
@@ -45,6 +48,7 @@ class Sendfile(Watching, BaseEventLoop):
                     continue
                 except OSError as error:
                     if sent == 0 and error.errno in (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK):
+                        usable = False
                         raise asyncio.SendfileNotAvailableError("os.sendfile() cannot send this file") from None
                     raise
                 if done == 0:
@@ -53,6 +57,8 @@ class Sendfile(Watching, BaseEventLoop):
                 offset += done
                 left -= done
         finally:
-            if sent:
-                os.lseek(fd, offset, os.SEEK_SET)
+            # As asyncio leaves it, also when nothing was sent. The program may have closed the file meanwhile.
+            if usable:
+                with contextlib.suppress(OSError):
+                    os.lseek(fd, offset, os.SEEK_SET)
         return sent
