@@ -26,6 +26,11 @@ nox.options.error_on_external_run = False
 
 OLDEST = "3.11"
 
+# What scripts/pythons brings.
+DEBIAN = BUILD / "pythons" / "forky"
+DEBIAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+IN_DEBIAN = (str(ROOT / "scripts" / "pythons"),)
+
 # Most tests wait more than they compute. Neighbours stay together, and who has nothing left takes half of another's.
 PARALLEL = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal"]
 
@@ -48,15 +53,24 @@ MEMORY_FIRST = ["tests/ring", "tests/loop"]
 SHORT = {"IORING_SOAK_SECONDS": "10", "IORING_MODEL_SECONDS": "5", "IORING_FUZZ_SECONDS": "5"}
 
 
-def pytest(session, *arguments, python=sys.executable, env=None):
+def pytest(session, *arguments, python=(sys.executable,), **options):
     """Tests in parallel, in an environment that has what they need."""
     results = [0, 5] if "-m" in arguments else [0]  # 5: every test that was asked for has the mark that is left out
-    command = [python, "-m", "pytest", "-q", *PARALLEL, *RERUNS, *arguments]
-    session.run(*command, env=env or {}, success_codes=results, external=True)
+    command = [*python, "-m", "pytest", "-q", *PARALLEL, *RERUNS, *arguments]
+    session.run(*command, success_codes=results, external=True, **options)
 
 
 def pythons():
-    """By minor version, each CPython from 3.11 on of this machine that can build ioring, the default one left out."""
+    """By minor version, how each other CPython from 3.11 on is started that can build ioring."""
+    found = {minor: (path,) for minor, path in pythons_of_machine().items()}
+    # Those of scripts/pythons are newer patch releases, and have their own tests.
+    if (DEBIAN / "ioring.stamp").exists():
+        found |= {minor: (*IN_DEBIAN, f"python3.{minor}") for minor in (14, 15)}
+    return found
+
+
+def pythons_of_machine():
+    """The same for what this machine has: paths."""
     folders = [*os.get_exec_path(), "/usr/local/bin", "/usr/bin", *glob.glob("/opt/*/bin")]
     folders += glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin"))
     ask = (
@@ -77,17 +91,17 @@ def pythons():
     return found
 
 
-def environment(session, name, python, env=None):
+def environment(session, name, python, **options):
     """Makes an environment below build/ with ioring as it is now, and everything that the tests need."""
     venv = BUILD / "nox" / name
-    interpreter = str(venv / "bin" / "python")
+    interpreter = (*python[:-1], str(venv / "bin" / "python"))
     if not venv.exists():
-        session.run(python, "-m", "venv", str(venv), external=True)
+        session.run(*python, "-m", "venv", str(venv), external=True, **options)
     with open(ROOT / "pyproject.toml", "rb") as file:
         requires = tomllib.load(file)["build-system"]["requires"]
-    pip = [interpreter, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q"]
-    session.run(*pip, *requires, external=True)
-    session.run(*pip, "--no-build-isolation", "--root-user-action=ignore", ".[test]", env=env, external=True)
+    pip = [*interpreter, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q"]
+    session.run(*pip, *requires, external=True, **options)
+    session.run(*pip, "--no-build-isolation", "--root-user-action=ignore", ".[test]", external=True, **options)
     return interpreter
 
 
@@ -120,17 +134,24 @@ def default(session):
 def python(session):
     """The tests on another Python: -- PATH [pytest's options]"""
     path, *arguments = session.posargs
-    on_python(session, path, *arguments)
+    others = {f"3.{minor}": python for minor, python in pythons().items()}
+    on_python(session, others.get(path, (path,)), *arguments)
 
 
-def on_python(session, path, *arguments, env=None):
+def on_python(session, python, *arguments, env=None):
     version = subprocess.run(
-        [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
+        [*python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
     ).stdout.strip()
+    env, options = dict(env or {}), {}
+    if len(python) > 1:
+        # Another system: nothing of what is set here holds there.
+        complete = {name: os.environ[name] for name in ("IORING_TEST_COMPLETE",) if name in os.environ}
+        env = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": DEBIAN_PATH, **complete, **env}
+        options = {"include_outer_env": False}
     # Compiling takes half as long so; the default Python has what is released.
-    interpreter = environment(session, f"python-{version}", path, env={"CFLAGS": "-O1"})
+    interpreter = environment(session, f"python-{version}", python, env={**env, "CFLAGS": "-O1"}, **options)
     session.log(f"the tests on Python {version}")
-    pytest(session, "-m", "not any_python", *arguments, python=interpreter, env=env)
+    pytest(session, "-m", "not any_python", *arguments, python=interpreter, env=env, **options)
 
 
 @nox.session(venv_backend="none")
@@ -156,7 +177,7 @@ def sanitizers(session):
 
 
 def under_sanitizers(session, *arguments):
-    interpreter = environment(session, "sanitizers", sys._base_executable, env={"IORING_SANITIZE": "1"})
+    interpreter = environment(session, "sanitizers", (sys._base_executable,), env={"IORING_SANITIZE": "1"})
     compiler = os.environ.get("CC", "gcc")
     asked = [compiler, "-print-file-name=libasan.so"]
     env = {
@@ -191,14 +212,16 @@ def everything(session):
 
 def several(session, between, kernels, on_kernels, memory, *default):
     """The parts of a run: names and functions."""
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        session.run("scripts/pythons", external=True)
     others = pythons()
     newest = max([sys.version_info[1], *others])
     oldest = min([sys.version_info[1], *others])
     yield "the tests", partial(pytest, session, *default)
     yield sanitized(session, memory)
-    for minor, path in others.items():
+    for minor, python in others.items():
         chosen = [] if minor in (oldest, newest) else between
-        yield f"Python 3.{minor}", partial(on_python, session, path, *chosen, env=SHORT)
+        yield f"Python 3.{minor}", partial(on_python, session, python, *chosen, env=SHORT)
     if os.uname().machine == "x86_64":  # what stands in for a kernel is written for one architecture
         for version in kernels:
             yield f"kernel {version}", partial(on_kernel, session, version, *on_kernels, env=SHORT)
