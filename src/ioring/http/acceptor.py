@@ -6,18 +6,11 @@ stops, the timers that are left fail on a closed socket, and each of them logs a
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable
 
-CANNOT_ACCEPT = "socket.accept() out of system resource"
-"""What loops say, asyncio's own too, when accepting fails for want of descriptors or memory."""
-
-PAUSE_S = 1.0
-"""How long connections wait after one could not be accepted, as with asyncio's server and ioring's loop."""
-
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+from ioring.loop.accept_pause import PAUSE_S, report
 
 
 class Acceptor:
@@ -60,11 +53,9 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in EXHAUSTED:
-                    raise
                 self._loop.remove_reader(self._listener)
                 self._pause = self._loop.call_later(PAUSE_S, self._listen)
-                self._loop.call_exception_handler({"message": CANNOT_ACCEPT, "exception": error})
+                self._loop.call_exception_handler(report(error, self._listener))
                 return
             task = self._loop.create_task(take(self._loop, self._factory, accepted, self._tls))
             self._beginning.add(task)

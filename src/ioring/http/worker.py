@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from ioring.http.acceptor import CANNOT_ACCEPT
 from ioring.http.app_loader import Application
 from ioring.http.configuration import Configuration
 from ioring.http.log import Log
 from ioring.http.open_file_cache import given_up
 from ioring.http.scoreboard import Statistics
 from ioring.http.server import Server
+from ioring.loop.accept_pause import CANNOT_ACCEPT
 from ioring.loop.runners import new_event_loop
 from ioring.ring.errors import RingUnavailable
 

@@ -14,11 +14,8 @@ from cython.cimports.ioring.loop.socket_api import SOCK_CLOEXEC, SOCK_NONBLOCK
 from cython.cimports.libc.errno import EAGAIN, ECONNABORTED, EINTR
 from cython.cimports.posix.unistd import close
 
-from ioring.loop.asyncio_private import TransportSocket
+from ioring.loop.accept_pause import PAUSE_S, report
 from ioring.ring.errors import os_error
-
-RETRY_SECONDS = cython.declare(cython.double, 1.0)
-"""How long accepting pauses when descriptors or memory have run out, as in asyncio."""
 
 FULL_RETRY_SECONDS = cython.declare(cython.double, 0.05)
 """How long accepting pauses when the file table is full."""
@@ -144,14 +141,8 @@ class Acceptor(LoopOp):
         if self.stopped or self.leaving:
             return 0
         if res < 0 and res not in (-ECANCELED, -ECONNABORTED, -EINTR, -EAGAIN):
-            self.loop.call_later(RETRY_SECONDS, self._again)
-            self.loop.call_exception_handler(
-                {
-                    "message": "socket.accept() out of system resource",
-                    "exception": os_error(res, "accept"),
-                    "socket": TransportSocket(self.sock),
-                }
-            )
+            self.loop.call_later(PAUSE_S, self._again)
+            self.loop.call_exception_handler(report(os_error(res, "accept"), self.sock))
             return 0
         if self.single and self.ending:
             self.loop.call_later(FULL_RETRY_SECONDS, self._again)  # it is another socket's turn
