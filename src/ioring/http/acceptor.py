@@ -61,11 +61,15 @@ class Acceptor:
             self._beginning.add(task)
             task.add_done_callback(self._beginning.discard)
 
-    def leave(self) -> None:
-        """Accepts no more, without closing the socket."""
+    def leave(self) -> bool:
+        """Accepts no more, without closing the socket. Returns whether nothing is under way any more.
+
+        A connection is under way until its transport reads, and one with TLS until its handshake is over.
+        """
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listener)
+        return not self._beginning
 
     def close(self) -> None:
         self.leave()

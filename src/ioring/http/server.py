@@ -43,7 +43,7 @@ CANCELLED_GRACE_S = 1.0
 """How long an application has to end when it is cancelled."""
 
 LEAVING_TURNS = 100
-"""Turns of the loop that a stopping server waits for the kernel to stop accepting; it takes one or two."""
+"""Turns of the loop that a stopping server waits at most for connections that were just accepted; it takes a few."""
 
 
 class Server:
@@ -207,8 +207,6 @@ class Server:
         await self._stop.wait()
         service = self.service
         await self._leave()
-        for server in self._servers:
-            server.close()
         service.stopping = True
         for connection in list(service.connections):
             connection.stop()
@@ -266,32 +264,40 @@ class Server:
             self.statistics.close()
 
     async def _leave(self) -> None:
-        """Accepts no more, without closing what was accepted already."""
+        """Accepts no more and closes the listening sockets; what the kernel has accepted for them is served still."""
         loop = asyncio.get_running_loop()
-        leave = getattr(loop, "_leave_serving", None)
         for _ in range(LEAVING_TURNS):
-            if leave is None:
-                for server in self._servers:
-                    if isinstance(server, Acceptor):
-                        server.leave()
-            else:
-                under_way = [listener for listener in self.listeners if not leave(listener)]  # all are asked
-                if not under_way:
-                    break
+            left = [self._has_left(loop, *each) for each in zip(self._servers, self.listeners, strict=True)]
+            if all(left):  # each of them was asked
+                break
             await asyncio.sleep(0)
         # The kernel wakes one of those that wait for a connection, and that may have been this server in the moment
-        # in which it did not wait any more: nobody else knows of what is in the queue now.
+        # in which it did not wait any more: nobody else knows of what is in the queue now. The sockets are closed
+        # before these connections begin: what came to a queue meanwhile would be reset.
         late = []
         for listener in self.listeners:
-            for _ in range(self.configuration.backlog):
+            for _ in range(self.configuration.backlog + 1):  # so many the kernel keeps
                 try:
                     accepted, _ = listener.accept()
+                except ConnectionAbortedError:
+                    continue
                 except OSError:
                     break
                 factory: Any = self._connection
                 late.append(asyncio.ensure_future(take(loop, factory, accepted, self.tls)))
+        for server in self._servers:
+            server.close()
         if late:
             await asyncio.wait(late, timeout=HANDSHAKE_GRACE_S)
+
+    def _has_left(
+        self, loop: asyncio.AbstractEventLoop, server: asyncio.Server | Acceptor, listener: socket.socket
+    ) -> bool:
+        """Has a listening socket accept no more. Whether it does not, and each connection of it is known here."""
+        if isinstance(server, Acceptor):
+            return server.leave()
+        leave: Callable[[socket.socket], bool] | None = getattr(loop, "_leave_serving", None)
+        return leave is not None and leave(listener)  # other loops do not tell: they are given all the turns
 
     async def _shut_down(self, lifespan: Lifespan) -> None:
         """The application puts everything away; a second stop() does not wait for that either."""
