@@ -1,7 +1,7 @@
 cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
-from ioring.ring._queues cimport RingCore
+from ioring.ring._core cimport RingCore
 from ioring.ring._sqe cimport Sqe
 
 

@@ -2,7 +2,7 @@
 """The ring as compiled code uses it: requests are Ops whose complete() is called, without Sqe and Cqe objects.
 
 An Op is either placed into the table once and armed for each request, or launched, which places it for one request.
-Programs use get_sqe() and wait_cqe() instead (see _queues.py). One ring is driven in one of the two ways.
+Programs use get_sqe() and wait_cqe() instead (see _submission_queue.py). One ring is driven in one of the two ways.
 """
 
 import cython

@@ -1,3 +1,3 @@
-from ioring.ring._queues import RingCore
+from ioring.ring._core import RingCore
 
 class Driver(RingCore): ...

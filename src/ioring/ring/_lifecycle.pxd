@@ -34,6 +34,12 @@ cdef class Lifecycle(OpTable):
     cdef int adopt(self) except -1
     cdef void leave_registered_fd(self) noexcept
     cdef int refuse(self) except -1
+    @cython.final
+    cdef inline int own(self) except -1:
+        # The same as check(), which is virtual: for the methods that are called all the time.
+        if self.state == STATE_OPEN and self.owner == uring_thread_self() and self.u.fd >= 0:
+            return 0
+        return self.refuse()
     cdef void retire_op(self, Op op) noexcept
     cdef void end_op(self, Op op) noexcept
     cdef int orphan(self) except -1

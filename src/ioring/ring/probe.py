@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import IntFlag
 from typing import Any
 
-from ioring.ring._queues import RingCore, send_message
+from ioring.ring._core import RingCore, send_message
 from ioring.ring.constants import (
     BUFFER_RING_ENTRIES_MAX,
     ENTRIES_MAX,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from ioring.ring._core import own_methods, send_message
 from ioring.ring._integers import integer
-from ioring.ring._queues import own_methods, send_message
 from ioring.ring.constants import ENTRIES_MAX, Features, SetupFlags
 from ioring.ring.errors import RingUnavailable
 from ioring.ring.registrations import Registrations, descriptor_of

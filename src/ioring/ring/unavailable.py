@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 
-from ioring.ring._queues import RingCore
+from ioring.ring._core import RingCore
 from ioring.ring.constants import SetupFlags
 
 _SYSCTL = "/proc/sys/kernel/io_uring_disabled"
