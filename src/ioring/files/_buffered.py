@@ -7,7 +7,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.string import memchr
 
-from ioring.files._requests import flat
+from ioring.files._memory import flat
 
 
 class ReadBytes(Quick):

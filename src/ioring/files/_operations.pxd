@@ -1,1 +1,1 @@
-from ioring.files._requests cimport *
+from ioring.files._transfers cimport *

@@ -2,7 +2,7 @@
 
 import cython
 
-from ioring.files._requests import flat
+from ioring.files._memory import flat
 
 
 class RawFile(Copying):

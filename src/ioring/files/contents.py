@@ -22,9 +22,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, AnyStr
 
 from ioring.files import os_calls as calls
+from ioring.files._memory import flat
 from ioring.files._operations import AT_FDCWD, close, encode_path, fsync, openat, pwrite, renameat
 from ioring.files._path_requests import empty_bytes, read_part, read_small, work
-from ioring.files._requests import flat
 from ioring.files.engine import running
 from ioring.files.opening import OpenSpec, make_file, open_descriptor
 

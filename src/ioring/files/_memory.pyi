@@ -1,0 +1,3 @@
+from _typeshed import ReadableBuffer
+
+def flat(buffer: ReadableBuffer, writable: bool) -> memoryview: ...
