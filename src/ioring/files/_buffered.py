@@ -20,34 +20,6 @@ class ReadBytes(Quick):
         return self.file._read_in_turn(self.size)
 
 
-class ReadLine(Quick):
-    """``await file.readline(size)``, and what ``async for`` awaits."""
-
-    def at_once(self):
-        return self.file.line_at_once(self.size)
-
-    def slowly(self):
-        return self.file._readline_in_turn(self.size)
-
-    def check(self, value):
-        file, self.file = self.file, None
-        if file.spare is None:
-            file.spare = self
-        if self.iterating and not value:
-            raise StopAsyncIteration
-        return 0
-
-
-class WriteBytes(Quick):
-    """``await file.write(data)``."""
-
-    def at_once(self):
-        return self.file.write_at_once(self.data)
-
-    def slowly(self):
-        return self.file._write_in_turn(self.data)
-
-
 class BufferedFile(Copying):
     """A binary file with buffers (``io.BufferedReader``, ``BufferedWriter`` and ``BufferedRandom``)."""
 
@@ -183,10 +155,7 @@ class BufferedFile(Copying):
 
         The buffer may be changed again as soon as the call is over.
         """
-        it: WriteBytes = WriteBytes.__new__(WriteBytes)
-        it.file = self
-        it.data = data
-        return it
+        return new_writing(self, data)
 
     def write_at_once(self, data):
         size: cython.Py_ssize_t
@@ -221,17 +190,3 @@ class BufferedFile(Copying):
             return size
         finally:
             self.leave()
-
-
-def new_line(file, size, iterating):
-    it: ReadLine = file.spare
-    if it is None or Py_REFCNT(it) != 2:  # the file's, and ours
-        it = ReadLine.__new__(ReadLine)
-    else:
-        it.begun = it.finished = False
-        it.coroutine = None
-    file.spare = None
-    it.file = file
-    it.size = size
-    it.iterating = iterating
-    return it

@@ -3,9 +3,10 @@ from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._awaitable cimport *
 from ioring.loop._engine cimport Engine
+from ioring.files._fast_path cimport QuickFile
 
 
-cdef class Owner:
+cdef class Owner(QuickFile):
     cdef int abandoned(self, FileOp op) except -1
     cdef int caught_up(self, FileOp op, int64_t res) except -1
     cdef int admit(self) except -1

@@ -21,8 +21,8 @@ from cython.cimports.ioring.ring.fork_guard import uring_forks
 from cython.cimports.libc.errno import EINTR
 
 
-class Owner:
-    """What a request needs to know of its file. The methods are called by requests."""
+class Owner(QuickFile):
+    """A binary file: what a request needs to know of it. The methods are called by requests."""
 
     # Of a request that has the file's turn.
 

@@ -19,34 +19,6 @@ STATELESS = ("ascii", "utf-8", "iso8859-1")
 KEEP = object()
 
 
-class TextLine(Quick):
-    """``await file.readline(limit)``, and what ``async for`` awaits."""
-
-    def at_once(self):
-        return self.file.line_at_once(self.limit)
-
-    def slowly(self):
-        return self.file._readline(self.limit)
-
-    def check(self, value):
-        file, self.file = self.file, None
-        if file.spare is None:
-            file.spare = self
-        if self.iterating and not value:
-            raise StopAsyncIteration
-        return 0
-
-
-class TextWrite(Quick):
-    """``await file.write(text)``."""
-
-    def at_once(self):
-        return self.file.write_at_once(self.text)
-
-    def slowly(self):
-        return self.file._write(self.text)
-
-
 class TextFile(Decoding):
     """A text file (``io.TextIOWrapper``), over a ``BufferedFile``."""
 
@@ -222,7 +194,7 @@ class TextFile(Decoding):
         """A line, or ``size`` characters of it (``io.TextIOBase.readline``)."""
         return new_line(self, -1 if size is None else size, False)
 
-    async def _readline(self, size):
+    async def _readline_in_turn(self, size):
         limit: cython.Py_ssize_t = size
         self.check_readable()
         file = self.file
@@ -306,12 +278,9 @@ class TextFile(Decoding):
 
     def write(self, text):
         """Writes text, through the buffer; how many characters (``io.TextIOBase.write``)."""
-        it: TextWrite = TextWrite.__new__(TextWrite)
-        it.file = self
-        it.text = text
-        return it
+        return new_writing(self, text)
 
-    async def _write(self, text):
+    async def _write_in_turn(self, text):
         self.check_writable()
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
@@ -453,17 +422,3 @@ class TextFile(Decoding):
                 raise OSError("can't restore logical file position")
             self.decoded = text
             self.decoded_at = count
-
-
-def new_line(file, limit, iterating):
-    it: TextLine = file.spare
-    if it is None or Py_REFCNT(it) != 2:  # the file's, and ours
-        it = TextLine.__new__(TextLine)
-    else:
-        it.begun = it.finished = False
-        it.coroutine = None
-    file.spare = None
-    it.file = file
-    it.limit = limit
-    it.iterating = iterating
-    return it

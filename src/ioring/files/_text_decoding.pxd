@@ -1,5 +1,6 @@
 cimport cython
 from ioring.files._buffered cimport BufferedFile
+from ioring.files._fast_path cimport QuickFile
 
 # Where lines end.
 cdef enum:
@@ -9,7 +10,7 @@ cdef enum:
     CRLF_END
 
 
-cdef class Decoding:
+cdef class Decoding(QuickFile):
     cdef BufferedFile file  # None once it is detached
 
     # The encoding, and the line endings.
@@ -43,7 +44,6 @@ cdef class Decoding:
     cdef int undo(self, object error) except -1
     cdef int end(self) except -1
     cdef Py_ssize_t line_end(self) except -2
-    cdef object line_at_once(self, Py_ssize_t limit)
     cdef str line_decoded(self)
 
 

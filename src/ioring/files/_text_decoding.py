@@ -20,7 +20,7 @@ def find(text, character, start, end):
     return place
 
 
-class Decoding:
+class Decoding(QuickFile):
     """A text file as far as it is read."""
 
     def below(self):
