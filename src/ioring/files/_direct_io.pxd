@@ -1,6 +1,6 @@
 cimport cython
 from libc.stdint cimport int64_t
-from ioring.files._base cimport lend
+from ioring.files._base cimport lend, own
 from ioring.files._raw cimport RawFile
 from ioring.files._transfers cimport *
 from ioring.loop._engine cimport UNSENT_MAX, Engine
@@ -16,6 +16,10 @@ cdef class Pool:
     cdef list free
     cdef object __weakref__
 
+    cdef int lend(self, size_t size) except -2
+    cdef int take_back(self, int slot) except -1
+    cdef char *address(self, int slot) noexcept
+
 
 cdef class DirectFile
 
@@ -25,10 +29,8 @@ cdef class Bounced(Transfer):
     cdef Pool pool
     cdef int slot
     cdef object own
-    cdef size_t skip  # what comes before and is not wanted
-    cdef size_t want
 
-    cdef int cover(self, DirectFile file, int64_t offset, size_t size) except -1
+    cdef int aim(self, DirectFile file, int64_t offset, size_t size) except -1
     cdef int load(self) except -1
     cdef int borrow(self, size_t size) except -1
     cdef int give_back(self) except -1
@@ -36,12 +38,19 @@ cdef class Bounced(Transfer):
 
 @cython.final
 cdef class DirectRead(Bounced):
+    cdef size_t skip  # what comes before and is not wanted
+    cdef size_t want
     cdef object target
+
+    cdef int cover(self, DirectFile file, int64_t offset, size_t size) except -1
+    cdef int fill_buffer(self, object buffer) except -1
 
 
 @cython.final
 cdef class DirectWrite(Bounced):
     cdef object source
+
+    cdef int carry(self, DirectFile file, int64_t offset, object data) except -1
 
 
 cdef class DirectFile(RawFile):

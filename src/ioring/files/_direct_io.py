@@ -49,6 +49,19 @@ class Pool:
             except OSError:
                 pass  # not enough memory may be locked: it works without, slower
 
+    def lend(self, size):
+        """A slot for so many bytes, or -1 when none is free, or large enough."""
+        return self.free.pop() if size <= SLOT and self.free else -1
+
+    def take_back(self, slot):
+        """A slot is not used any more."""
+        self.free.append(slot)
+        return 0
+
+    def address(self, slot):
+        """Where a slot's memory begins."""
+        return self.base + cython.cast(cython.size_t, slot) * SLOT
+
     def __dealloc__(self):
         if self.held:
             PyBuffer_Release(cython.address(self.view))
@@ -57,25 +70,22 @@ class Pool:
 class Bounced(Transfer):
     """A request through aligned memory."""
 
-    def cover(self, file, offset, size):
-        """Says what is to be transferred: so many bytes of a file at an offset, made larger to whole blocks."""
+    def aim(self, file, offset, size):
+        """Says what is to be transferred: so many bytes of a file, at an offset; both are at whole blocks."""
         self.core = file.core
         self.path = file.name
         self.fd = file.fd
         self.pool = file.find_pool()
-        self.skip = cython.cast(cython.size_t, offset) % BLOCK
-        self.offset = offset - self.skip
-        self.want = size
-        self.size = (self.skip + size + BLOCK - 1) // BLOCK * BLOCK
+        self.offset = offset
+        self.size = size
         return 0
 
     def borrow(self, size):
         """Gets memory for so many bytes."""
         buffer: Py_buffer
-        self.slot = -1
-        if size <= SLOT and self.pool.free:
-            self.slot = self.pool.free.pop()
-            self.memory = self.pool.base + cython.cast(cython.size_t, self.slot) * SLOT
+        self.slot = self.pool.lend(size)
+        if self.slot >= 0:
+            self.memory = self.pool.address(self.slot)
         else:
             self.own = mmap.mmap(-1, size)
             PyObject_GetBuffer(self.own, cython.address(buffer), PyBUF_SIMPLE)
@@ -104,7 +114,7 @@ class Bounced(Transfer):
 
     def give_back(self):
         if self.slot >= 0:
-            self.pool.free.append(self.slot)
+            self.pool.take_back(self.slot)
             self.slot = -1
         self.own = None
         return 0
@@ -127,6 +137,17 @@ class Bounced(Transfer):
 class DirectRead(Bounced):
     """Bytes of a file, into an object of their own or a buffer."""
 
+    def cover(self, file, offset, size):
+        """Says what is to be read. More is read than that, to whole blocks."""
+        self.skip = cython.cast(cython.size_t, offset) % BLOCK
+        self.want = size
+        return self.aim(file, offset - self.skip, (self.skip + size + BLOCK - 1) // BLOCK * BLOCK)
+
+    def fill_buffer(self, buffer):
+        """The bytes go into a writable buffer, and the result is how many."""
+        self.target = flat(buffer, True)
+        return 0
+
     def fill(self, sqe):
         sqe.opcode = URING_OP_READ
         return Bounced.fill(self, sqe)
@@ -147,6 +168,11 @@ class DirectRead(Bounced):
 class DirectWrite(Bounced):
     """Bytes into a file."""
 
+    def carry(self, file, offset, data):
+        """Says what is to be written: all of ``data``, which is at whole blocks."""
+        self.source = flat(data, False)
+        return self.aim(file, offset, len(self.source))
+
     def load(self):
         view: Py_buffer
         PyObject_GetBuffer(self.source, cython.address(view), PyBUF_SIMPLE)
@@ -162,12 +188,8 @@ class DirectWrite(Bounced):
             sqe.opcode = URING_OP_WRITE_FIXED
         return 0
 
-    def blocking(self):
-        n: int64_t
-        place: int64_t = self.place()
-        with cython.nogil:
-            n = ioring_write_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
-        return n
+    def writes(self):
+        return True
 
     def outcome(self):
         self.give_back()
@@ -211,13 +233,7 @@ class DirectFile(RawFile):
             if cython.cast(cython.size_t, view.buf) % BLOCK == 0 and view.len:
                 return new_write(self.core, self.name, self.fd, offset, data)
             it = DirectWrite.__new__(DirectWrite)
-            it.core = self.core
-            it.path = self.name
-            it.fd = self.fd
-            it.pool = self.find_pool()
-            it.offset = offset
-            it.size = it.want = view.len
-            it.source = flat(data, False)
+            it.carry(self, offset, data)
             return it
         finally:
             PyBuffer_Release(cython.address(view))
@@ -225,13 +241,10 @@ class DirectFile(RawFile):
     # Methods of File.
 
     def fetch(self, size, partial):
-        op: FileOp = self.direct_read(self.position, size)
-        op.owner = self
-        return op
+        return own(self, self.direct_read(self.position, size))
 
     def push(self, data):
-        op: FileOp = self.direct_write(self.position, data)
-        op.owner = self
+        op: FileOp = own(self, self.direct_write(self.position, data))
         if isinstance(op, Write):
             cython.cast(Write, op).keep_going = True
         return op
@@ -265,9 +278,8 @@ class DirectFile(RawFile):
         if aligned and size:
             return lend(self, read_into(self.core, self.name, self.fd, place, buffer, False, True))
         op = self.direct_read(place, size)
-        op.lender = self
-        op.target = flat(buffer, True)
-        return op
+        op.fill_buffer(buffer)
+        return lend(self, op)
 
     def write_at(self, offset, data):
         """Writes all of ``data`` at an offset; how many bytes (``os.pwrite``).

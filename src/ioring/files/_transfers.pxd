@@ -21,6 +21,7 @@ cdef class Transfer(FileOp):
     cdef bint instant  # whether an attempt at once makes sense
     cdef bint partial  # whether fewer bytes than asked for are enough, as from a pipe
 
+    cdef bint writes(self) noexcept
     cdef int64_t place(self) noexcept
     cdef bint read_now(self) noexcept
     cdef bint goes_on(self) noexcept

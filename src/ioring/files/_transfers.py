@@ -30,11 +30,21 @@ class Transfer(FileOp):
     def attempt(self):
         return self.read_now()
 
+    def writes(self):
+        """Whether the bytes go into the file."""
+        return False
+
     def blocking(self):
         n: int64_t
         place: int64_t = self.place()
+        writes: cython.bint = self.writes()
+        memory: cython.p_char = self.memory + self.done
+        left: cython.size_t = self.size - self.done
         with cython.nogil:
-            n = ioring_read_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
+            if writes:
+                n = ioring_write_blocking(self.fd, memory, left, place)
+            else:
+                n = ioring_read_blocking(self.fd, memory, left, place)
         return n
 
     def place(self):
@@ -132,18 +142,14 @@ class Write(IntoMemory):
         sqe.opcode = URING_OP_WRITE
         return Transfer.fill(self, sqe)
 
+    def writes(self):
+        return True
+
     def cancellable(self):
         return not self.keep_going
 
     def goes_on(self):
         return self.state != ABANDONED or self.keep_going
-
-    def blocking(self):
-        n: int64_t
-        place: int64_t = self.place()
-        with cython.nogil:
-            n = ioring_write_blocking(self.fd, self.memory + self.done, self.size - self.done, place)
-        return n
 
 
 class Vectored(FileOp):
