@@ -11,6 +11,7 @@ import shutil
 import socket
 import stat
 import sys
+import tempfile
 import weakref
 
 import pytest
@@ -131,21 +132,220 @@ def test_folders_above_have_a_mode_of_their_own(run, tmp_path):
     run(main())
 
 
-if sys.version_info >= (3, 14):
+# Copies.
 
-    def test_copies_and_moves(run, tmp_path):
+
+def make_tree(folder):
+    """A folder with what can be copied; no two times are the same."""
+    (folder / "inner" / "empty").mkdir(parents=True)
+    (folder / "one").write_bytes(b"1" * 100_000)
+    (folder / "inner" / "two").write_bytes(b"22")
+    (folder / "link").symlink_to("one")
+    (folder / "to folder").symlink_to("inner")
+    (folder / "inner" / "two").chmod(0o640)
+    (folder / "inner").chmod(0o750)
+    for number, name in enumerate(["one", "inner/two", "inner/empty", "inner", "."]):
+        os.utime(folder / name, (1000 + number, 2000 + number))
+
+
+def times(folder):
+    paths = [folder, *folder.rglob("*")]
+    return {str(path.relative_to(folder)): path.lstat().st_mtime for path in paths if not path.is_symlink()}
+
+
+@pytest.mark.parametrize("preserve", [False, True])
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_folder_is_copied_with_all_that_is_in_it(run, tmp_path, follow, preserve):
+    source, target = tmp_path / "source", tmp_path / "target"
+    make_tree(source)
+
+    async def main():
+        made = await Path(source).copy(target, follow_symlinks=follow, preserve_metadata=preserve)
+        assert type(made) is Path and made == target
+
+    run(main())
+    names = {str(path.relative_to(target)) for path in target.rglob("*")}
+    wanted = {"inner", "inner/empty", "inner/two", "one", "link", "to folder"}
+    assert names == (wanted | {"to folder/empty", "to folder/two"} if follow else wanted)
+    assert (target / "one").read_bytes() == (target / "link").read_bytes() == b"1" * 100_000
+    assert (target / "inner" / "two").read_bytes() == b"22"
+    for name, content in {"link": "one", "to folder": "inner"}.items():
+        assert (target / name).is_symlink() != follow
+        if not follow:
+            assert os.readlink(target / name) == content
+    kept = (target / "one").stat().st_mtime == 2000, stat.S_IMODE((target / "inner").stat().st_mode) == 0o750
+    assert kept == (preserve, preserve)
+    if preserve and not follow:
+        assert times(target) == times(source)
+        assert snapshot(target) == snapshot(source)
+    if hasattr(pathlib.Path, "copy"):
+        source.copy(tmp_path / "theirs", follow_symlinks=follow, preserve_metadata=preserve)
+        assert snapshot(tmp_path / "theirs") == snapshot(target)
+
+
+def test_a_copy_of_a_file_replaces_a_file(run, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"short")
+    one.chmod(0o700)
+    two.write_bytes(b"something longer")
+    two.chmod(0o600)
+    (tmp_path / "folder").mkdir()
+
+    async def main():
+        assert await Path(one).copy(two) == two
+        assert await Path(one).copy_into(Path(tmp_path / "folder")) == tmp_path / "folder" / "one"
+
+    run(main())
+    assert two.read_bytes() == (tmp_path / "folder" / "one").read_bytes() == b"short"
+    assert stat.S_IMODE(two.stat().st_mode) == 0o600  # permissions are attributes
+    assert stat.S_IMODE((tmp_path / "folder" / "one").stat().st_mode) & 0o111 == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "number"),
+    [
+        ("file", "file", errno.EINVAL),
+        ("file", "second name", errno.EINVAL),
+        ("file", "link", errno.EINVAL),
+        ("folder", "folder", errno.EINVAL),
+        ("folder", "folder/inside", errno.EINVAL),
+        ("folder", "other", errno.EEXIST),
+        ("file", "folder", errno.EISDIR),
+        ("none", "new", errno.ENOENT),
+        ("file", "none/new", errno.ENOENT),
+    ],
+)
+def test_what_cannot_be_copied(run, tmp_path, source, target, number):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "second name").hardlink_to(tmp_path / "file")
+    (tmp_path / "link").symlink_to("file")
+    before = snapshot(tmp_path)
+
+    async def main():
+        with pytest.raises(OSError) as raised:
+            await Path(tmp_path / source).copy(tmp_path / target)
+        assert raised.value.errno == number
+
+    run(main())
+    assert snapshot(tmp_path) == before
+    if hasattr(pathlib.Path, "copy"):
+        with pytest.raises(OSError) as raised:
+            (tmp_path / source).copy(tmp_path / target)
+        assert raised.value.errno == number
+
+
+def test_moving_is_renaming(run, tmp_path):
+    make_tree(tmp_path / "source")
+    (tmp_path / "file").write_bytes(b"new")
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "second name").hardlink_to(tmp_path / "file")
+    number = (tmp_path / "source").stat().st_ino
+
+    async def main():
+        moved = await Path(tmp_path / "source").move(tmp_path / "target")
+        assert type(moved) is Path and moved == tmp_path / "target"
+        assert await Path(tmp_path / "file").move(tmp_path / "old") == tmp_path / "old"
+        assert await Path(tmp_path / "old").move_into(Path(tmp_path / "target")) == tmp_path / "target" / "old"
+        for source, target, wanted in [
+            ("second name", "target/old", errno.EINVAL),
+            ("target", "target", errno.EINVAL),
+            ("target/inner", "target", errno.ENOTEMPTY),
+            ("none", "new", errno.ENOENT),
+        ]:
+            with pytest.raises(OSError) as raised:
+                await Path(tmp_path / source).move(tmp_path / target)
+            assert raised.value.errno == wanted, source
+
+    run(main())
+    assert (tmp_path / "target").stat().st_ino == number
+    assert (tmp_path / "target" / "old").read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"target", "second name"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_moving_to_another_file_system_copies_and_removes(run, tmp_path, kind):
+    folder = pathlib.Path("/dev/shm")
+    if not folder.is_dir() or folder.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system that can be written to")
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        source, target = tmp_path / "source", pathlib.Path(name, "target")
+        if kind == "folder":
+            make_tree(source)
+        elif kind == "file":
+            source.write_bytes(b"content")
+            source.chmod(0o640)
+        else:
+            source.symlink_to("nowhere")
+        before = snapshot(tmp_path)
+
         async def main():
-            (tmp_path / "folder").mkdir()
-            one = Path(tmp_path / "one")
-            await one.write_bytes(b"1")
-            copy = await one.copy(tmp_path / "two")
-            assert type(copy) is Path and copy == tmp_path / "two"
-            assert await one.copy_into(Path(tmp_path / "folder")) == tmp_path / "folder" / "one"
-            assert await copy.move(tmp_path / "three") == tmp_path / "three"
-            assert await one.move_into(tmp_path) == tmp_path / "one" and one.info.is_file()
-            assert snapshot(tmp_path).keys() == {"folder", "folder/one", "one", "three"}
+            assert await Path(source).move(target) == target
 
         run(main())
+        assert snapshot(tmp_path) == {}
+        after = snapshot(pathlib.Path(name))
+        assert after == {path.replace("source", "target", 1): found for path, found in before.items()}
+
+
+def test_what_has_no_name_is_not_copied_into_a_folder(run, tmp_path):
+    async def main():
+        for call in (Path("/").copy_into, Path("/").move_into):
+            with pytest.raises(ValueError, match="has an empty name"):
+                await call(tmp_path)
+
+    run(main())
+
+
+def test_info_is_asked_for_once(run, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "broken").symlink_to("none")
+
+    async def all_of(info):
+        return [
+            await info.exists(),
+            await info.exists(follow_symlinks=False),
+            await info.is_dir(),
+            await info.is_dir(follow_symlinks=False),
+            await info.is_file(),
+            await info.is_file(follow_symlinks=False),
+            await info.is_symlink(),
+        ]
+
+    async def main():
+        for name, wanted in {
+            "file": [True, True, False, False, True, True, False],
+            "folder": [True, True, True, True, False, False, False],
+            "link": [True, True, True, False, False, False, True],
+            "broken": [False, True, False, False, False, False, True],
+            "none": [False] * 7,
+            "file/x": [False] * 7,
+            "no\0ne": [False] * 7,
+        }.items():
+            path = Path(tmp_path / name)
+            assert path.info is path.info
+            assert await all_of(path.info) == wanted, name
+            if hasattr(pathlib.Path, "info"):
+                theirs = (tmp_path / name).info
+                assert wanted == [
+                    theirs.exists(),
+                    theirs.exists(follow_symlinks=False),
+                    theirs.is_dir(),
+                    theirs.is_dir(follow_symlinks=False),
+                    theirs.is_file(),
+                    theirs.is_file(follow_symlinks=False),
+                    theirs.is_symlink(),
+                ]
+        path = Path(tmp_path / "file")
+        assert await path.info.is_file()
+        await path.unlink()
+        assert await path.info.is_file() and not await path.is_file()
+        assert not await Path(path).info.exists()
+
+    run(main())
 
 
 def test_everything_of_pathlib_and_anyio():

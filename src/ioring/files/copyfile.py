@@ -64,10 +64,20 @@ async def copy(
         shutil.SameFileError: both are one file.
         shutil.SpecialFileError: one of them is a FIFO.
     """
-    core = running()
     if chunk <= 0:
         raise ValueError("chunk must be positive")
     copying = _Copying(os.fspath(src), os.fspath(dst), chunk)
+    await _carry_out(copying, progress)
+    return copying.dst
+
+
+async def copy_content(src: StrOrBytesPath, dst: StrOrBytesPath) -> None:
+    """Copies the content of a file alone, to a file that is made or replaced. In the executor."""
+    await _carry_out(_Copying(os.fspath(src), os.fspath(dst), COPY_PIECE, content_only=True), None)
+
+
+async def _carry_out(copying: _Copying, progress: Callable[[int, int], object] | None) -> None:
+    core = running()
     try:
         await work(core, copying.begin, True)
         while not copying.finished:
@@ -79,16 +89,16 @@ async def copy(
     finally:
         if copying.opened:
             await work(core, copying.close, True)
-    return copying.dst
 
 
 class _Copying:
     """A copy under way. Its methods are called in threads, one after the other."""
 
-    def __init__(self, src: Any, dst: Any, chunk: int) -> None:
+    def __init__(self, src: Any, dst: Any, chunk: int, *, content_only: bool = False) -> None:
         self.src = src
         self.dst = dst
         self.chunk = chunk
+        self.content_only = content_only  # without permissions, and not into a folder
         self.done = 0
         self.size = 0
         self.finished = False
@@ -102,7 +112,7 @@ class _Copying:
 
     def begin(self) -> None:
         """Opens both, and copies as much as one step does."""
-        if os.path.isdir(self.dst):
+        if not self.content_only and os.path.isdir(self.dst):
             self.dst = os.path.join(self.dst, os.path.basename(self.src))
         for path in (self.src, self.dst):
             try:
@@ -195,7 +205,8 @@ class _Copying:
     def _finish(self) -> None:
         if self.regular:
             os.ftruncate(self.target, self.done)  # it may end with a hole
-            os.fchmod(self.target, stat.S_IMODE(os.fstat(self.source).st_mode))
+            if not self.content_only:
+                os.fchmod(self.target, stat.S_IMODE(os.fstat(self.source).st_mode))
         self.finished = True
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, overload
 
-from ioring.files import contents
+from ioring.files import contents, copytree
 from ioring.files import opening as files
 from ioring.files import os_calls as calls
 from ioring.files._buffered import BufferedFile
@@ -25,14 +25,12 @@ from ioring.files._path_requests import work
 from ioring.files._raw import RawFile
 from ioring.files._text import TextFile
 from ioring.files.engine import running
+from ioring.files.path_info import PathInfo
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from _typeshed import OpenBinaryMode, OpenTextMode, ReadableBuffer, StrPath
-
-    if sys.version_info >= (3, 14):
-        from pathlib.types import PathInfo
 
 _T = TypeVar("_T")
 
@@ -109,10 +107,11 @@ def _walk(
 class Path:
     """A path; see ``pathlib.Path``. It is made of strings and other paths, and is an ``os.PathLike``."""
 
-    __slots__ = ("__weakref__", "_path")
+    __slots__ = ("__weakref__", "_info", "_path")
 
     def __init__(self, *segments: StrPath) -> None:
         self._path = pathlib.Path(*map(_inner, segments))
+        self._info: PathInfo | None = None
 
     # Names alone.
 
@@ -374,12 +373,12 @@ class Path:
         """Whether another path leads to the same file (``pathlib.Path.samefile``)."""
         return await calls.path.samefile(self._path, pathlib.Path(_inner(other_path)))
 
-    if sys.version_info >= (3, 14):
-
-        @property
-        def info(self) -> PathInfo:
-            """What is known of its kind (``pathlib.Path.info``). The first question waits for the file system."""
-            return self._path.info
+    @property
+    def info(self) -> PathInfo:
+        """What is known of its kind (``pathlib.Path.info``): methods that are awaited, and look only once."""
+        if self._info is None:
+            self._info = PathInfo(self._path)
+        return self._info
 
     # What is in it.
 
@@ -479,32 +478,59 @@ class Path:
         """Those of a symbolic link, which Linux does not have (``pathlib.Path.lchmod``). In the executor."""
         await calls.chmod(self._path, mode, follow_symlinks=False)
 
-    if sys.version_info >= (3, 14):
+    async def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Self:
+        """Copies a file or a folder with all that is in it; the path of the copy (``pathlib.Path.copy``).
 
-        async def copy(self, target: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False) -> Self:
-            """Copies a file or a folder; the path of the copy (``pathlib.Path.copy``). In the executor."""
-            return await self._transfer(
-                self._path.copy, target, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata
-            )
+        A file in the place of a file's copy is replaced. Content is copied in the executor. A copy that fails or is
+        cancelled is incomplete.
 
-        async def copy_into(
-            self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False
-        ) -> Self:
-            """The same into a folder (``pathlib.Path.copy_into``). In the executor."""
-            return await self._transfer(
-                self._path.copy_into, target_dir, follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata
-            )
+        Parameters:
+            follow_symlinks: whether what links lead to is copied in their place.
+            preserve_metadata: whether permissions, flags, times and extended attributes are copied as well.
 
-        async def move(self, target: StrPath) -> Self:
-            """Moves a file or a folder, also to another file system (``pathlib.Path.move``). In the executor."""
-            return await self._transfer(self._path.move, target)
+        Raises:
+            OSError: both are the same, the target is in the folder, or a folder or link is in the place of its copy.
+        """
+        copied = self.with_segments(target)
+        await copytree.copy(self._path, copied._path, follow_symlinks, preserve_metadata)
+        return copied
 
-        async def move_into(self, target_dir: StrPath) -> Self:
-            """The same into a folder (``pathlib.Path.move_into``). In the executor."""
-            return await self._transfer(self._path.move_into, target_dir)
+    async def copy_into(
+        self, target_dir: StrPath, *, follow_symlinks: bool = True, preserve_metadata: bool = False
+    ) -> Self:
+        """The same into a folder that is there, with the same name (``pathlib.Path.copy_into``).
 
-        async def _transfer(self, function: Callable[..., pathlib.Path], target: StrPath, **options: bool) -> Self:
-            return self.with_segments(await _in_thread(function, _inner(target), steady=True, **options))
+        Raises:
+            ValueError: the path has no name.
+        """
+        return await self.copy(
+            self._place_in(target_dir), follow_symlinks=follow_symlinks, preserve_metadata=preserve_metadata
+        )
+
+    async def move(self, target: StrPath) -> Self:
+        """Moves a file or a folder, also to another file system; its new path (``pathlib.Path.move``).
+
+        That is ``replace``, by the ring. To another file system it is copied, and removed here.
+
+        Raises:
+            OSError: both are the same, or the target is a folder that is not empty.
+        """
+        moved = self.with_segments(target)
+        await copytree.move(self._path, moved._path)
+        return moved
+
+    async def move_into(self, target_dir: StrPath) -> Self:
+        """The same into a folder that is there, with the same name (``pathlib.Path.move_into``).
+
+        Raises:
+            ValueError: the path has no name.
+        """
+        return await self.move(self._place_in(target_dir))
+
+    def _place_in(self, folder: StrPath) -> pathlib.Path:
+        if not self.name:
+            raise ValueError(f"{self!r} has an empty name")
+        return pathlib.Path(_inner(folder), self.name)
 
     # Content.
 
