@@ -479,7 +479,7 @@ def test_detach_and_raw(run, path):
         with pytest.raises(ValueError, match="detached"):
             await text.read()
         buffer.close()
-        async with files.open(path, "rb") as file:
+        async with files.open(path, "rb", 8) as file:
             assert await file.read(5) == DATA[:5]
             assert file.raw.read(3)
 

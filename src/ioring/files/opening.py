@@ -273,8 +273,13 @@ def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPa
 
 
 def binary_mode(mode: str) -> str:
-    """What a binary file says that its mode is, as ``io.FileIO``: ``"rb+"`` for ``"r+b"`` and for ``"w+b"``."""
-    kind = "x" if "x" in mode else "a" if "a" in mode else "r" if "r" in mode or "+" in mode else "w"
+    """What a binary file says that its mode is, as ``io.FileIO``: ``"rb+"`` for ``"r+b"``.
+
+    Before Python 3.15 also for ``"w+b"``.
+    """
+    kind = next(letter for letter in "xawr" if letter in mode)
+    if kind == "w" and "+" in mode and sys.version_info < (3, 15):
+        kind = "r"
     return kind + "b" + ("+" if "+" in mode else "")
 
 

@@ -268,8 +268,8 @@ async def link(
     src, dst = os.fspath(src), os.fspath(dst)
     old, new = encode_path(src), encode_path(dst)
     sys.audit("os.link", src, dst, _audited(src_dir_fd), _audited(dst_dir_fd))
-    # As os.link has it: without a folder link(2) is called, which does not follow.
-    follow = follow_symlinks and not (src_dir_fd is None and dst_dir_fd is None)
+    # As os.link has it: before Python 3.14 link(2) was called where there is no folder, and that does not follow.
+    follow = follow_symlinks and (sys.version_info >= (3, 14) or src_dir_fd is not None or dst_dir_fd is not None)
     flags = AT_SYMLINK_FOLLOW if follow else 0
     await _of_two(linkat(running(), _folder(src_dir_fd), old, _folder(dst_dir_fd), new, flags), src, dst)
 
