@@ -2,7 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t
 from ioring.files._closing cimport Closing
 from ioring.files._read_ahead cimport WINDOW_MIN
-from ioring.files._transfers cimport *
+from ioring.files._requests cimport *
 
 
 cdef class File(Closing):

@@ -12,7 +12,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_GET_SIZE
 
 from ioring.files._operations import FSYNC_DATASYNC, fadvise, fallocate, fsync, ftruncate
-from ioring.files._transfers import read_into, vectored
+from ioring.files._requests import read_into, vectored
 
 
 class File(Closing):

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 from ioring.files._read_ahead cimport ReadAhead
-from ioring.files._transfers cimport *
+from ioring.files._requests cimport *
 
 
 cdef class Closing(ReadAhead):

@@ -1,5 +1,5 @@
 from libc.stdint cimport int64_t
-from ioring.files._transfers cimport *
+from ioring.files._requests cimport *
 from ioring.files._base cimport File
 from ioring.files._read_ahead cimport CHUNK_MAX
 

@@ -2,7 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t
 from ioring.files._base cimport lend, own
 from ioring.files._raw cimport RawFile
-from ioring.files._transfers cimport *
+from ioring.files._requests cimport *
 from ioring.loop._engine cimport UNSENT_MAX, Engine
 
 

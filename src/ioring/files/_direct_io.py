@@ -18,7 +18,7 @@ from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.libc.string import memcpy
 
 from ioring.files._memory import flat
-from ioring.files._transfers import read_into
+from ioring.files._requests import read_into
 
 BLOCK = cython.declare(cython.size_t, 4096)
 SECTOR = cython.declare(cython.size_t, 512)

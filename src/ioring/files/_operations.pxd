@@ -1,1 +1,1 @@
-from ioring.files._transfers cimport *
+from ioring.files._call cimport *

@@ -1,5 +1,5 @@
 cimport cython
-from ioring.files._transfers cimport *
+from ioring.files._requests cimport *
 from ioring.files._cached_lookup cimport statx_t, in_memory, open_known, stat_known, stat_result_of
 from ioring.files._cached_lookup cimport ioring_statx, IORING_STATX_WANTED, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 

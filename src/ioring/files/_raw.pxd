@@ -1,5 +1,5 @@
 cimport cython
-from ioring.files._transfers cimport *
+from ioring.files._requests cimport *
 from ioring.files._copy cimport Copying
 from ioring.files._base cimport File
 

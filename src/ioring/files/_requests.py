@@ -1,24 +1,33 @@
 """Requests for files: objects that are awaited once, and give a result.
 
-Reading what is in the page cache takes less time than a turn of the loop. So a request is first tried by a system call
-that does not wait, where there is one; a request of the ring is made only when that fails. How much a turn of the loop
-may read in this way is limited. A request that finds nothing left of that waits for a later turn: other tasks run
-first.
+Reading what is in the page cache takes less time than a turn of the loop. So a read is first tried by a system call
+that does not wait (RWF_NOWAIT); a request of the ring is made only when that fails. How much a turn of the loop may
+read in this way is limited. A request that finds nothing left of that waits for a later turn: other tasks run first.
 
 On loops that are not ours a ring on the side does the work, or threads where there is no ring: see engine.py. A request
 is the same object in each case; only who brings its result differs.
 
-Those that move bytes are in _transfers.py.
+Here are those that move bytes. A program makes and drops one for each read and write, and a class whose base is in
+another module costs more to make and to drop. All others are in _call.py and _path_requests.py.
 """
 
 import asyncio
 import os
 
 import cython
-from cython.cimports.cpython.bytes import PyBytes_AS_STRING
-from cython.cimports.ioring.files._cached_lookup import open_known, statx_t
+from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.ioring.ring.fork_guard import uring_forks
-from cython.cimports.libc.errno import EINTR
+from cython.cimports.libc.errno import EAGAIN, EINTR, EOPNOTSUPP
+from cython.cimports.libc.stdlib import calloc, free
+
+from ioring.files._memory import flat
+
+LENGTH_MAX = cython.declare(cython.size_t, 1 << 30)
+"""The most bytes that one request asks the kernel for."""
+
+PARTS_MAX = 1024
+"""The most buffers that the kernel takes at once (UIO_MAXIOV)."""
 
 
 class Owner(QuickFile):
@@ -296,66 +305,228 @@ class FileOp(Awaitable):
         return 0
 
 
-class Call(FileOp):
-    """Any other operation: its entry is filled in beforehand, and what does the same in a thread comes with it."""
+class Transfer(FileOp):
+    """Bytes from a file into memory. Writes, too, are kinds of this."""
 
-    def hold(self, name):
-        """Keeps a name as long as the kernel may read it. Its address."""
-        if self.first is None:
-            self.first = name
-        else:
-            self.second = name
-        return cython.cast(cython.size_t, PyBytes_AS_STRING(name))
+    def cost(self):
+        return CALL_COST + cython.cast(int64_t, self.size) if self.instant else 0
+
+    def attempt(self):
+        return self.read_now()
+
+    def writes(self):
+        """Whether the bytes go into the file."""
+        return False
+
+    def blocking(self):
+        n: int64_t
+        place: int64_t = self.place()
+        writes: cython.bint = self.writes()
+        memory: cython.p_char = self.memory + self.done
+        left: cython.size_t = self.size - self.done
+        with cython.nogil:
+            if writes:
+                n = ioring_write_blocking(self.fd, memory, left, place)
+            else:
+                n = ioring_read_blocking(self.fd, memory, left, place)
+        return n
+
+    def place(self):
+        """The offset of the next piece, or -1 for the descriptor's own position."""
+        return self.offset + self.done if self.offset >= 0 else -1
 
     def fill(self, sqe):
-        sqe.opcode = self.entry.opcode
-        sqe.fd = self.entry.fd
-        sqe.addr = self.entry.addr
-        sqe.len = self.entry.len
-        sqe.off = self.entry.off
-        sqe.op_flags = self.entry.op_flags
-        sqe.flags = self.entry.flags
+        sqe.fd = self.fd
+        sqe.addr = cython.cast(cython.size_t, self.memory) + self.done
+        sqe.len = min(self.size - self.done, LENGTH_MAX)
+        sqe.off = cython.cast(uint64_t, self.place())
+        return 0
+
+    def more(self, res):
+        if res < 0:
+            # What was transferred before counts for a file that keeps its position: the error comes again with the
+            # next call. Otherwise nobody asks again, and fewer bytes would look like the end of the file.
+            self.result = res if self.done == 0 or self.owner is None else self.done
+            return False
+        self.done += res
+        self.result = self.done
+        return res > 0 and self.done < self.size and self.goes_on()
+
+    def read_now(self):
+        """Reads what is in the page cache. Whether that was all; a request reads the rest."""
+        n: int64_t
+        while True:
+            n = ioring_read_now(self.fd, self.memory + self.done, self.size - self.done, self.place())
+            if n < 0:
+                if n == -EOPNOTSUPP or n == -EAGAIN or n == -EINTR:
+                    return False
+                self.result = n
+                return True
+            self.done += n
+            self.result = self.done
+            if n == 0 or self.done == self.size or self.partial:
+                return True
+
+    def goes_on(self):
+        """Whether the rest is wanted after a result that was less than asked for."""
+        return not self.partial and self.state != ABANDONED and self.cancellation is None
+
+
+class Read(Transfer):
+    """Bytes of a file."""
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_READ
+        return Transfer.fill(self, sqe)
+
+    def outcome(self):
+        if self.done == self.size:
+            return self.data
+        return self.data[: self.done]
+
+
+class IntoMemory(Transfer):
+    """From or into a buffer of the program's, which is held until the end."""
+
+    def let_go(self):
+        """Releases the buffer."""
+        if self.held:
+            self.held = False
+            PyBuffer_Release(cython.address(self.view))
+        return 0
+
+    def outcome(self):
+        self.let_go()  # a thread may keep the request itself a little longer
+        return self.result
+
+    def error(self):
+        self.let_go()
+        return Transfer.error(self)
+
+    def drop(self):
+        return self.let_go()
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(cython.address(self.view))
+
+
+class ReadInto(IntoMemory):
+    """Bytes of a file, into a buffer."""
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_READ
+        return Transfer.fill(self, sqe)
+
+
+class Write(IntoMemory):
+    """Bytes into a file."""
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_WRITE
+        return Transfer.fill(self, sqe)
+
+    def writes(self):
+        return True
+
+    def cancellable(self):
+        return not self.keep_going
+
+    def goes_on(self):
+        return self.state != ABANDONED or self.keep_going
+
+
+class Vectored(FileOp):
+    """Several buffers at once: readv_at, writev_at."""
+
+    def fill(self, sqe):
+        sqe.opcode = URING_OP_WRITEV if self.writing else URING_OP_READV
+        sqe.fd = self.fd
+        sqe.addr = cython.cast(cython.size_t, self.parts)
+        sqe.len = self.count
+        sqe.off = cython.cast(uint64_t, self.offset)
         return 0
 
     def blocking(self):
         try:
-            self.value = self.fallback()
+            return (os.pwritev if self.writing else os.preadv)(self.fd, self.views, self.offset)
         except OSError as error:
             return -error.errno
-        return self.value if isinstance(self.value, int) and not isinstance(self.value, bool) else 0
 
-    def start(self):
-        if not self.threaded:
-            return FileOp.start(self)
-        future = asyncio.get_running_loop().run_in_executor(None, self.blocking)
-        future.add_done_callback(self._thread_done)
-        return 0
-
-    def cancellable(self):
-        return not self.steady and self.entry.opcode != URING_OP_CLOSE
-
-    def drop(self):
-        if self.makes_descriptor and self.result >= 0:
-            os.close(self.result)
-        return 0
+    def __dealloc__(self):
+        free(self.parts)
 
 
-def new_call(core, opcode, fd, path, fallback):
-    """A request for an operation that moves no bytes; see _operations.py, where the rest of its entry is filled in.
-
-    ``fallback`` does the same in a thread, and returns a number or None.
-    """
-    it: Call = Call.__new__(Call)
+def new_read(core, path, fd, offset, size):
+    it: Read = Read.__new__(Read)
     it.core = core
     it.path = path
-    it.fallback = fallback
-    it.entry.opcode = opcode
-    it.entry.fd = fd
+    it.fd = fd
+    it.offset = offset
+    it.size = size
+    it.data = PyBytes_FromStringAndSize(cython.NULL, size)
+    it.memory = PyBytes_AS_STRING(it.data)
     return it
 
 
-def open_now(folder, path, flags, mode):
-    """Opens a file without waiting. A descriptor or a negative error: -EAGAIN when that would have to wait."""
-    found: statx_t
-    name: bytes = path
-    return open_known(folder, PyBytes_AS_STRING(name), flags, cython.address(found))
+def new_write(core, path, fd, offset, data):
+    it: Write = Write.__new__(Write)
+    it.core = core
+    it.path = path
+    it.fd = fd
+    it.offset = offset
+    PyObject_GetBuffer(data, cython.address(it.view), PyBUF_SIMPLE)
+    it.held = True
+    it.memory = cython.cast(cython.p_char, it.view.buf)
+    it.size = it.view.len
+    return it
+
+
+def read_into(core, path, fd, offset, buffer, instant, partial):
+    """A request that reads into a writable buffer, which is held until its end."""
+    it: ReadInto = ReadInto.__new__(ReadInto)
+    it.core = core
+    it.path = path
+    it.fd = fd
+    it.offset = offset
+    take_writable(buffer, cython.address(it.view))
+    it.held = True
+    it.memory = cython.cast(cython.p_char, it.view.buf)
+    it.size = it.view.len
+    it.instant = instant
+    it.partial = partial
+    return it
+
+
+def vectored(core, path, fd, offset, buffers, writing):
+    """A request for several buffers.
+
+    Raises:
+        ValueError: there are more than 1024.
+    """
+    it: Vectored = Vectored.__new__(Vectored)
+    it.core = core
+    it.path = path
+    it.fd = fd
+    it.offset = offset
+    it.writing = writing
+    it.views = [flat(buffer, not writing) for buffer in buffers]
+    if len(it.views) > PARTS_MAX:
+        raise ValueError(f"{len(it.views)} buffers are more than the kernel takes at once: {PARTS_MAX}")
+    it.count = len(it.views)
+    it.parts = cython.cast(cython.pointer(iovec), calloc(max(it.count, 1), cython.sizeof(iovec)))
+    if it.parts == cython.NULL:
+        raise MemoryError
+    for place, part in enumerate(it.views):
+        set_part(cython.address(it.parts[cython.cast(cython.Py_ssize_t, place)]), part, writing)
+    return it
+
+
+def set_part(part, view, writing):
+    buffer: Py_buffer
+    # The memoryview keeps the memory alive; only the address is needed here.
+    PyObject_GetBuffer(view, cython.address(buffer), PyBUF_SIMPLE if writing else PyBUF_WRITABLE)
+    part.iov_base = buffer.buf
+    part.iov_len = buffer.len
+    PyBuffer_Release(cython.address(buffer))
+    return 0

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ov
 
 from ioring.files._base import File
 from ioring.files._buffered import BufferedFile
+from ioring.files._call import open_now
 from ioring.files._direct_io import DirectFile
 from ioring.files._operations import AT_FDCWD, encode_path, openat
 from ioring.files._raw import RawFile
-from ioring.files._requests import open_now
 from ioring.files._text import TextFile
 from ioring.files.engine import engine_of
 
