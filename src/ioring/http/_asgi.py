@@ -12,12 +12,12 @@ import cython
 from cython.cimports.cpython.ref import Py_DECREF
 
 from ioring.http.errors import ClientDisconnected
-from ioring.loop.native import READ_BY_OTHERS as NATIVE_ONLY
+from ioring.loop.native import READ_BY_OTHERS as _READ_BY_OTHERS
 from ioring.loop.native import original, wrapped
 
 TASKS = cython.declare(dict, asyncio.tasks.__dict__)
 CoroutineType = cython.declare(object, types.CoroutineType)
-READ_BY_OTHERS = cython.declare(cython.bint, NATIVE_ONLY)
+READ_BY_OTHERS = cython.declare(cython.bint, _READ_BY_OTHERS)
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}}
 CHAIN_MAX = cython.declare(cython.int, 16)

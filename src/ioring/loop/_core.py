@@ -25,7 +25,7 @@ from cython.cimports.ioring.loop.context_call import ioring_make, ioring_now
 from cython.cimports.libc.errno import EINTR
 from cython.cimports.posix.unistd import write
 
-from ioring.loop.native import READ_BY_OTHERS as NATIVE_ONLY
+from ioring.loop.native import READ_BY_OTHERS as _READ_BY_OTHERS
 from ioring.loop.native import native
 from ioring.ring.errors import os_error
 
@@ -34,7 +34,7 @@ TASKS = cython.declare(dict, asyncio.tasks.__dict__)
 FUTURES = cython.declare(dict, asyncio.futures.__dict__)
 
 CoroutineType = cython.declare(object, types.CoroutineType)
-READ_BY_OTHERS = cython.declare(cython.bint, NATIVE_ONLY)
+READ_BY_OTHERS = cython.declare(cython.bint, _READ_BY_OTHERS)
 
 logger = logging.getLogger("asyncio")
 

@@ -10,7 +10,7 @@ from types import CoroutineType, GeneratorType
 from typing import Any
 
 READ_BY_OTHERS = sys.version_info >= (3, 14)
-NATIVE = (CoroutineType, GeneratorType)
+NATIVE: tuple[type, ...] = (CoroutineType, GeneratorType)
 
 
 class Once:
