@@ -35,12 +35,6 @@ cdef class Run(Awaitable):
 
 
 @cython.final
-cdef class Once:
-    cdef Run run
-    cdef bint begun
-
-
-@cython.final
 cdef class Receive(Awaitable):
     cdef AsgiExchange exchange
 
@@ -51,4 +45,3 @@ cdef class Drained(Awaitable):
 
 
 cdef bytes bytes_of(object data)
-cdef object once(Run run)

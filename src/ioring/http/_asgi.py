@@ -128,21 +128,6 @@ class Run(Awaitable):
         return exchange.fail(500)
 
 
-class Once:
-    """What a wrapped Run is awaited by. Of a task that is cancelled before its first step the Run does not learn."""
-
-    def __await__(self):
-        self.begun = True
-        return self.run
-
-    def __del__(self):
-        if not self.begun and not self.run.exchange.service.loop.is_closed():
-            try:
-                self.run.throw(asyncio.CancelledError())
-            except (asyncio.CancelledError, StopIteration):
-                pass
-
-
 class AsgiExchange(Exchange):
     """A request, answered by an ASGI application."""
 
@@ -162,7 +147,7 @@ class AsgiExchange(Exchange):
             raise
         except BaseException as error:
             return run.ended(error)
-        run.task = TASKS["Task"](once(run) if READ_BY_OTHERS else run, loop=service.loop)
+        run.task = TASKS["Task"](wrapped(run) if READ_BY_OTHERS else run, loop=service.loop)
         return 0
 
     def scope(self):
@@ -274,13 +259,6 @@ class AsgiExchange(Exchange):
         return 0
 
 
-def once(run):
-    """The same as a coroutine of the interpreter's own."""
-    result: Once = Once.__new__(Once)
-    result.run = run
-    return wrapped(result)
-
-
 async def awaited(awaitable):
     """For an application whose call gives something that can be awaited and is no coroutine."""
     await awaitable
@@ -313,8 +291,6 @@ def tasks_of(service):
     found: list = []
     for task in asyncio.all_tasks(service.loop):
         coroutine = original(task.get_coro())
-        if isinstance(coroutine, Once):
-            coroutine = cython.cast(Once, coroutine).run
         if isinstance(coroutine, Run):
             run = coroutine
             if run.exchange.service is service:
