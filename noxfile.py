@@ -134,6 +134,8 @@ def default(session):
 def python(session):
     """The tests on another Python: -- PATH [pytest's options]"""
     path, *arguments = session.posargs
+    if path in ("3.14", "3.15"):
+        session.run("scripts/pythons", external=True)
     others = {f"3.{minor}": python for minor, python in pythons().items()}
     on_python(session, others.get(path, (path,)), *arguments)
 

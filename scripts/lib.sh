@@ -117,6 +117,30 @@ require_test_programs() {
     export IORING_TEST_COMPLETE=1
 }
 
+# --- a Debian in a folder --------------------------------------------------------------------------------------------
+
+debian_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+# make_debian SUITE FOLDER: a new Debian, with the name server and the certificates that this machine trusts. Needs root.
+make_debian() {
+    command -v debootstrap >/dev/null || install_packages debootstrap
+    say "making a Debian: $1"
+    mkdir -p build
+    # debootstrap may be older than the release and not know it; all releases are made in one way.
+    debootstrap --variant=minbase "$1" "$2" http://deb.debian.org/debian \
+        /usr/share/debootstrap/scripts/sid >build/debootstrap.log 2>&1 || {
+        tail -n 20 build/debootstrap.log >&2
+        die "debootstrap failed"
+    }
+    cp /etc/resolv.conf "$2/etc/resolv.conf"
+    trusted=/etc/ssl/certs/ca-certificates.crt
+    if [ -f $trusted ]; then
+        mkdir -p "$2/usr/local/share/trusted"
+        cp $trusted "$2/usr/local/share/trusted/"
+        printf '[global]\ncert = /usr/local/share/trusted/ca-certificates.crt\n' >"$2/etc/pip.conf"
+    fi
+}
+
 # --- the environment -------------------------------------------------------------------------------------------------
 
 # pip in $venv; silent unless it fails.

@@ -17,6 +17,7 @@ from ioring.files import os_calls as calls
 from ioring.files._path_requests import work
 from ioring.files.copyfile import copy_content
 from ioring.files.engine import running
+from ioring.files.path_info import mode_of
 
 
 async def copy(source: pathlib.Path, target: pathlib.Path, follow_symlinks: bool, preserve_metadata: bool) -> None:
@@ -34,7 +35,7 @@ async def copy(source: pathlib.Path, target: pathlib.Path, follow_symlinks: bool
     folders = []
     while left:
         source, target = left.pop()
-        mode = await _mode(source, follow_symlinks)
+        mode = await mode_of(source, follow_symlinks)
         if stat.S_ISLNK(mode):
             await calls.symlink(await calls.readlink(source), target)
         elif stat.S_ISDIR(mode):
@@ -69,18 +70,10 @@ async def move(source: pathlib.Path, target: pathlib.Path) -> None:
     else:
         return
     await copy(source, target, follow_symlinks=False, preserve_metadata=True)
-    if stat.S_ISDIR(await _mode(source, False)):
+    if stat.S_ISDIR(await mode_of(source, False)):
         await work(running(), partial(shutil.rmtree, source), True)
     else:
         await calls.unlink(source)
-
-
-async def _mode(path: pathlib.Path, follow_symlinks: bool) -> int:
-    """What it is; 0 when it is not there, or may not be looked at: opening it says why."""
-    try:
-        return (await calls.stat(path, follow_symlinks=follow_symlinks)).st_mode
-    except OSError:
-        return 0
 
 
 async def _refuse_same(source: pathlib.Path, target: pathlib.Path) -> None:

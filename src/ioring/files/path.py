@@ -25,7 +25,7 @@ from ioring.files._path_requests import work
 from ioring.files._raw import RawFile
 from ioring.files._text import TextFile
 from ioring.files.engine import running
-from ioring.files.path_info import PathInfo
+from ioring.files.path_info import Kind, PathInfo
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -104,7 +104,7 @@ def _walk(
         yield top, folders, others
 
 
-class Path:
+class Path(Kind):
     """A path; see ``pathlib.Path``. It is made of strings and other paths, and is an ``os.PathLike``."""
 
     __slots__ = ("__weakref__", "_info", "_path")
@@ -320,22 +320,6 @@ class Path:
         except ValueError:
             pass
         return 0
-
-    async def exists(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is there (``pathlib.Path.exists``)."""
-        return await self._mode(follow_symlinks) != 0
-
-    async def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is a folder (``pathlib.Path.is_dir``)."""
-        return stat.S_ISDIR(await self._mode(follow_symlinks))
-
-    async def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is an ordinary file (``pathlib.Path.is_file``)."""
-        return stat.S_ISREG(await self._mode(follow_symlinks))
-
-    async def is_symlink(self) -> bool:
-        """Whether it is a symbolic link (``pathlib.Path.is_symlink``)."""
-        return stat.S_ISLNK(await self._mode(False))
 
     async def is_block_device(self) -> bool:
         """Whether it is one (``pathlib.Path.is_block_device``)."""

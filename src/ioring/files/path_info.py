@@ -11,7 +11,41 @@ if TYPE_CHECKING:
     import pathlib
 
 
-class PathInfo:
+class Kind:
+    """Questions after the kind of a file, of which an heir knows the mode."""
+
+    __slots__ = ()
+
+    async def _mode(self, follow_symlinks: bool = True) -> int:
+        """The mode (``st_mode``); 0 when nothing is there."""
+        raise NotImplementedError
+
+    async def exists(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether it is there (``pathlib.Path.exists``)."""
+        return await self._mode(follow_symlinks) != 0
+
+    async def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether it is a folder (``pathlib.Path.is_dir``)."""
+        return stat.S_ISDIR(await self._mode(follow_symlinks))
+
+    async def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether it is an ordinary file (``pathlib.Path.is_file``)."""
+        return stat.S_ISREG(await self._mode(follow_symlinks))
+
+    async def is_symlink(self) -> bool:
+        """Whether it is a symbolic link (``pathlib.Path.is_symlink``)."""
+        return stat.S_ISLNK(await self._mode(False))
+
+
+async def mode_of(path: pathlib.Path, follow_symlinks: bool) -> int:
+    """The mode of a file; 0 when it is not there, or may not be looked at: opening it says why."""
+    try:
+        return (await calls.stat(path, follow_symlinks=follow_symlinks)).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+class PathInfo(Kind):
     """What is known of the kind of a file (``pathlib.types.PathInfo``).
 
     Each method is awaited, and asks the file system once: later changes are not seen. An error of any kind means no.
@@ -26,29 +60,9 @@ class PathInfo:
     def __repr__(self) -> str:
         return f"<ioring.{type(self).__name__} of {str(self._path)!r}>"
 
-    async def exists(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is there."""
-        return await self._mode(follow_symlinks) != 0
-
-    async def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is a folder."""
-        return stat.S_ISDIR(await self._mode(follow_symlinks))
-
-    async def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is an ordinary file."""
-        return stat.S_ISREG(await self._mode(follow_symlinks))
-
-    async def is_symlink(self) -> bool:
-        """Whether it is a symbolic link."""
-        return stat.S_ISLNK(await self._mode(False))
-
-    async def _mode(self, follow_symlinks: bool) -> int:
+    async def _mode(self, follow_symlinks: bool = True) -> int:
         follow = bool(follow_symlinks)
         mode = self._modes.get(follow)
         if mode is None:
-            try:
-                mode = (await calls.stat(self._path, follow_symlinks=follow)).st_mode
-            except (OSError, ValueError):
-                mode = 0
-            self._modes[follow] = mode
+            mode = self._modes[follow] = await mode_of(self._path, follow)
         return mode

@@ -18,8 +18,7 @@ import weakref
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
-from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
-from cython.cimports.ioring.loop._handles import new_handle, new_threadsafe_handle
+from cython.cimports.ioring.loop._handles import new_handle, new_threadsafe_handle, set_up
 from cython.cimports.ioring.loop.bytes_pool import ioring_pool_bytes, ioring_pool_clear
 from cython.cimports.ioring.loop.context_call import ioring_make, ioring_now
 from cython.cimports.libc.errno import EINTR
@@ -270,10 +269,7 @@ class LoopCore(Engine):
         if when != when:
             raise ValueError("when is not a number, but NaN")
         handle = TimerHandle.__new__(TimerHandle)
-        handle._callback = callback
-        handle._args = args
-        handle._context = PyContext_CopyCurrent() if context is None else context
-        handle._loop = self
+        set_up(handle, callback, args, context, self)
         handle._when = when
         if self._debug:
             self._check_thread()

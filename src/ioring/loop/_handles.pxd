@@ -52,5 +52,6 @@ cdef class Timers:
 
 
 cdef int reraise() except -1
+cdef int set_up(Handle handle, object callback, tuple args, object context, object loop) except -1
 cdef Handle new_handle(object callback, tuple args, object context, object loop)
 cdef Handle new_threadsafe_handle(object callback, tuple args, object context, object loop)

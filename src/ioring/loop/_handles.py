@@ -304,12 +304,18 @@ def describe(callback, args):
     return text
 
 
-def new_handle(callback, args, context, loop):
-    handle: Handle = cython.cast(Handle, ioring_freelist_new())
+def set_up(handle, callback, args, context, loop):
+    """Says what a new handle calls."""
     handle._callback = callback
     handle._args = args
     handle._context = PyContext_CopyCurrent() if context is None else context
     handle._loop = loop
+    return 0
+
+
+def new_handle(callback, args, context, loop):
+    handle: Handle = cython.cast(Handle, ioring_freelist_new())
+    set_up(handle, callback, args, context, loop)
     return handle
 
 
@@ -318,10 +324,7 @@ def new_threadsafe_handle(callback, args, context, loop):
     if THREADSAFE_HANDLE is None:
         return new_handle(callback, args, context, loop)
     handle = ThreadSafeHandle.__new__(ThreadSafeHandle)
-    handle._callback = callback
-    handle._args = args
-    handle._context = PyContext_CopyCurrent() if context is None else context
-    handle._loop = loop
+    set_up(handle, callback, args, context, loop)
     return handle
 
 
