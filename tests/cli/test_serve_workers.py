@@ -82,6 +82,71 @@ def test_restart_on_a_unix_socket(tmp_path):
         assert not (tmp_path / "s").exists()
 
 
+BLOCKING = """
+import os, time
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/block":
+        open("blocked", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+
+
+@pytest.mark.parametrize("way", ["uds", "fd"])
+def test_workers_that_share_a_socket(tmp_path, options, way):
+    """All get connections; the idle ones serve while one computes; one that is killed takes nobody with it."""
+    if way == "uds":
+        arguments, passed = ("--uds", "s"), ()
+    else:
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        arguments, passed = ("--fd", str(listener.fileno())), (listener.fileno(),)
+
+    def connect():
+        if way == "fd":
+            return socket.create_connection(address, WAIT_S)
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(WAIT_S)
+        client.connect(str(tmp_path / "s"))
+        return client
+
+    def ask(path="/"):
+        with connect() as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            return int(client.makefile("rb").read().rpartition(b"\r\n\r\n")[2])
+
+    options = {**options, "application": BLOCKING, "port": False, "pass_fds": passed}
+    with Serving(tmp_path, "main:app", "--workers", "3", *arguments, "--no-access-log", **options) as server:
+        if way == "fd":
+            listener.close()
+        server.wait_for("serves", 1)
+        deadline = time.monotonic() + WAIT_S
+        served = {}
+        while len(served) < 3 or min(served.values()) < 10:
+            assert time.monotonic() < deadline, served
+            pid = ask()
+            served[pid] = served.get(pid, 0) + 1
+        with connect() as busy:
+            busy.sendall(b"GET /block HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            while not (tmp_path / "blocked").exists():
+                assert time.monotonic() < deadline
+            answers = {ask() for _ in range(20)}
+            (tmp_path / "go").touch()
+            assert int(busy.makefile("rb").read().rpartition(b"\r\n\r\n")[2]) not in answers
+        for _ in range(4):
+            os.kill(ask(), signal.SIGKILL)
+            for _ in range(5):
+                ask()
+
+
 def test_restart_waits_for_requests_and_takes_new_code(tmp_path):
     with Serving(tmp_path, "main:app", "--workers", "2") as server, server.connect() as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")

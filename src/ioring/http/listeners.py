@@ -8,6 +8,7 @@ from collections.abc import MutableMapping, Sequence
 
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
+from ioring.loop.own_listeners import note_own
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START of systemd
 
@@ -16,7 +17,7 @@ def listeners_of(configuration: Configuration) -> list[list[socket.socket]]:
     """The listening sockets that a configuration asks for: for each worker a list.
 
     Each worker has its own where the address is one of TCP (SO_REUSEPORT): the kernel spreads connections over them.
-    Other sockets are the same for all.
+    (While it is replaced, two workers have it.) Other sockets are the same for all.
 
     Raises:
         ConfigurationError: they cannot be had.
@@ -99,6 +100,7 @@ def unix_listener(path: str, backlog: int) -> UnixListener:
         listener.bind(path)
         listener.inode = os.lstat(path).st_ino
         listener.listen(backlog)
+        note_own(listener)
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot listen on {path}: {error.strerror or error}") from None
@@ -130,6 +132,7 @@ def tcp_listeners(host: str, port: int, backlog: int, reuse_port: bool, listen: 
             listener.bind((address[0], port or listeners[0].getsockname()[1], *address[2:]))
             if listen:
                 listener.listen(backlog)
+                note_own(listener)
         except OSError as error:
             for each in listeners:
                 each.close()

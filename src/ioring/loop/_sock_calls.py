@@ -109,9 +109,7 @@ class SocketCalls(Leftovers):
 
     def sock_accept(self, sock):
         """Accepts a connection; returns a socket and the peer's address (``loop.sock_accept``)."""
-        request: Accept = Accept.__new__(Accept)
-        request.marks = MARK_DESCRIPTOR
-        return _set_up(request, self, sock)
+        return _set_up(Accept.__new__(Accept), self, sock)
 
 
 def connect(loop, sock, name, address):

@@ -4,6 +4,7 @@ from ioring.ring.uring cimport *
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
 from ioring.loop._awaitable cimport *
+from ioring.loop.socket_api cimport sockaddr
 from ioring.loop._leftovers cimport SocketRequest
 
 
@@ -71,6 +72,9 @@ cdef class SendTo(Message):
 cdef class Accept(Request):
     cdef unsigned char name[128]
     cdef unsigned name_size
+    cdef bint polling  # the request in flight, or the last one, is a poll
+
+    cdef int accept_now(self)
 
 
 @cython.final

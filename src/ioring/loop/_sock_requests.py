@@ -13,23 +13,30 @@ from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffe
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.cpython.exc import PyErr_WarnEx
 from cython.cimports.ioring.loop.socket_api import (
+    F_GETFL,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
     MSG_WAITALL,
+    O_NONBLOCK,
+    POLLIN,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
+    accept4,
+    fcntl,
     send,
     sendmsg,
 )
 from cython.cimports.libc.errno import (
     EAGAIN,
     EBADF,
+    ECONNABORTED,
     ECONNREFUSED,
     ECONNRESET,
     EHOSTUNREACH,
     EINTR,
     ENOBUFS,
     ETIMEDOUT,
+    errno,
 )
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.posix.unistd import close
@@ -445,7 +452,12 @@ class SendTo(Message):
 
 
 class Accept(Request):
-    """sock_accept."""
+    """sock_accept: a poll, and accept4(2) when a connection is there.
+
+    Other processes may accept on the same socket. A request that waits for a connection would get it even while this
+    process computes, or is being killed. Only where accept4() would wait, because the socket is a blocking one, such a
+    request has to do.
+    """
 
     def call(self):
         return "sock_accept"
@@ -455,11 +467,45 @@ class Accept(Request):
 
     def fill(self, sqe):
         self.name_size = 128
+        status: cython.int = fcntl(self.fd, F_GETFL)
+        self.polling = status >= 0 and status & O_NONBLOCK != 0
+        if self.polling:
+            self.marks &= ~MARK_DESCRIPTOR
+            sqe.opcode = URING_OP_POLL_ADD
+            sqe.op_flags = POLLIN
+            return 0
+        self.marks |= MARK_DESCRIPTOR
         sqe.opcode = URING_OP_ACCEPT
         sqe.addr = cython.cast(cython.size_t, cython.address(self.name[0]))
         sqe.off = cython.cast(cython.size_t, cython.address(self.name_size))
         sqe.op_flags = SOCK_CLOEXEC | SOCK_NONBLOCK
         return 0
+
+    def complete(self, res, flags):
+        if self.polling and res >= 0:
+            res = self.accept_now()
+            if res == -EAGAIN or res == -ECONNABORTED or res == -EINTR:
+                return self.loop.enqueue(self)
+        return Request.complete(self, res, flags)
+
+    def accept_now(self):
+        """Accepts the connection that the poll has seen, if it is still wanted. Returns what the request would."""
+        fd: cython.int
+        if self.state != WAITING or self.again:
+            return -ECANCELED
+        try:
+            if self.sock.fileno() != self.fd:
+                return -EBADF
+        except Exception:
+            return -EBADF
+        self.name_size = 128
+        fd = accept4(
+            self.fd,
+            cython.cast(cython.pointer(sockaddr), cython.address(self.name[0])),
+            cython.address(self.name_size),
+            SOCK_CLOEXEC | SOCK_NONBLOCK,
+        )
+        return fd if fd >= 0 else -errno
 
     def from_leftovers(self):
         if not self.loop._leftovers:

@@ -87,6 +87,11 @@ def accepted_socket(fd: int, server: Any) -> socket.socket:
     return sock
 
 
+def listeners_of(server: asyncio.Server) -> list[socket.socket]:
+    """The socket objects that a server listens on; ``server.sockets`` has stand-ins for them."""
+    return list(server._sockets or ())  # type: ignore[attr-defined, unused-ignore]
+
+
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Which loop runs in this thread."""
     asyncio.events._set_running_loop(loop)

@@ -6,6 +6,7 @@ connection, in plain Python, by means of the hooks that ``asyncio.BaseEventLoop`
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -13,7 +14,7 @@ import ssl
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol, TypeVarTuple
 
@@ -34,10 +35,12 @@ from ioring.loop.asyncio_private import (
     create_unix_connection,
     create_unix_server,
     format_handle,
+    listeners_of,
     set_running_loop,
     stack_of,
 )
 from ioring.loop.kernel_bugs import multishot_misses_ends
+from ioring.loop.own_listeners import is_own, note_own
 from ioring.loop.ring_setup import (
     DATAGRAM_BUFFERS,
     FLAGS,
@@ -72,7 +75,13 @@ def _leave_to_parent() -> None:
         loop._leave_to_parent()
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+def _share_listeners() -> None:
+    """In the parent: the child has all listening sockets, too."""
+    for loop in list(_loops):
+        loop._share_listeners()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent, after_in_parent=_share_listeners)
 
 
 class Loop(Subprocesses, Signals, Sendfile):
@@ -81,8 +90,9 @@ class Loop(Subprocesses, Signals, Sendfile):
     Parameters:
         direct_descriptors: accepted connections live in the ring's own file table instead of the process's. That
             saves the kernel work, and the limit on open files does not count them; a descriptor is made when
-            somebody asks for the transport's ``socket``. A kernel that cannot make one, before 6.8, has ordinary
-            descriptors all the same.
+            somebody asks for the transport's ``socket``. Those of a server that was given its socket (``sock=``), or
+            whose process has forked, have ordinary descriptors, since other processes may have the listening socket,
+            too. So have all on a kernel that cannot make a descriptor, before 6.8.
         any_thread: let the loop run in one thread after another, with I/O in flight. By default it belongs to the
             first thread that runs it, which the kernel makes cheaper.
 
@@ -243,6 +253,64 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     # Servers and connections.
 
+    async def create_server(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        sock: socket.socket | None = None,
+        start_serving: bool = True,
+        **options: Any,
+    ) -> asyncio.Server:
+        """Serves on a host's addresses, or on a socket (``loop.create_server``, which has the other options, too).
+
+        Parameters:
+            sock: a listening socket, which is taken for one that other processes have, too. Then the connections
+                spread over all that serve on it, and they have ordinary descriptors.
+        """
+        create: Any = super().create_server  # whose overloads take either a host or a socket
+        server = await create(protocol_factory, host, port, sock=sock, start_serving=False, **options)
+        return await self._begin_serving(server, sock is None, start_serving)
+
+    async def create_unix_server(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        path: str | os.PathLike[str] | None = None,
+        *,
+        sock: socket.socket | None = None,
+        start_serving: bool = True,
+        **options: Any,
+    ) -> asyncio.Server:
+        """Serves on a Unix socket (``loop.create_unix_server``, which has the other options, too).
+
+        Parameters:
+            sock: as for ``create_server``.
+        """
+        server = await create_unix_server(self, protocol_factory, path, sock=sock, start_serving=False, **options)
+        return await self._begin_serving(server, sock is None, start_serving)
+
+    async def _begin_serving(self, server: asyncio.Server, own: bool, start: bool) -> asyncio.Server:
+        if own:
+            for listener in listeners_of(server):
+                note_own(listener)
+        if start:
+            await server.start_serving()
+        return server
+
+    def _share_listeners(self) -> None:
+        """After a fork. In the loop's thread it is done at once, whether or not the loop will ever run again."""
+        if self._closed or not self._acceptors:
+            return
+        if self._at_home():
+            for acceptor in self._acceptors.values():
+                acceptor.share()
+            if self._thread_id is None:
+                self._settle()
+        else:
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self.call_soon_threadsafe(self._share_listeners)
+
     def _start_serving(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
@@ -270,7 +338,8 @@ class Loop(Subprocesses, Signals, Sendfile):
                 )
                 stream_of_descriptor(self, fd, direct, tls, context, server)
 
-        self._acceptors[sock] = Acceptor(self, sock, protocol_factory, wrap, server, backlog, context)
+        shared = not is_own(sock)
+        self._acceptors[sock] = Acceptor(self, sock, protocol_factory, wrap, server, backlog, context, shared)
 
     def _leave_serving(self, sock: socket.socket) -> bool:
         """Accepts no more from a listening socket that stays open. Whether the kernel has none accepted any more."""
@@ -392,7 +461,6 @@ class Loop(Subprocesses, Signals, Sendfile):
         return app_transport
 
     create_unix_connection = create_unix_connection
-    create_unix_server = create_unix_server
 
     def _socket_of(self, fd: int, server: Any) -> socket.socket:
         return accepted_socket(fd, server)

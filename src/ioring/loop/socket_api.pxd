@@ -22,6 +22,10 @@ cdef extern from "socket_api.h" nogil:
     const int POLLHUP
     const int POLLRDHUP
 
+    const int F_GETFL
+    const int F_SETFL
+    const int O_NONBLOCK
+
     struct sockaddr:
         pass
     struct sockaddr_storage:
@@ -31,3 +35,5 @@ cdef extern from "socket_api.h" nogil:
     Py_ssize_t send(int fd, const void *buffer, size_t length, int flags)
     Py_ssize_t sendmsg(int fd, const msghdr_t *message, int flags)
     int getpeername(int fd, sockaddr *name, unsigned *size)
+    int accept4(int fd, sockaddr *name, unsigned *size, int flags)
+    int fcntl(int fd, int command, ...)
