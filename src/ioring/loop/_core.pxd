@@ -5,6 +5,7 @@ from ioring.ring._buffer_ring cimport BufferRing
 from ioring.loop._handles cimport Handle, TimerHandle, Timers
 from ioring.loop.bytes_pool cimport ioring_pool
 from ioring.loop._engine cimport IMMEDIATE_MAX, UNSENT_MAX, Engine, EngineOp
+from ioring.loop._rations cimport Rations
 
 
 cdef class LoopOp(EngineOp):
@@ -14,6 +15,7 @@ cdef class LoopOp(EngineOp):
 @cython.no_gc_clear
 cdef class LoopCore(Engine):
     cdef BufferRing buffers
+    cdef Rations rations
 
     # Pools of bytes objects for received data: of up to 16 KiB, and larger.
     cdef ioring_pool middling

@@ -102,6 +102,7 @@ class LoopCore(Engine):
         """
         self._set_ring(ring)
         self.buffers = buffers
+        self.rations = Rations.__new__(Rations, buffers)
         self.middling.capacity = MIDDLING_MAX
         self.large.capacity = self.buffers.buffer_size
         self.slots = slots
@@ -112,6 +113,7 @@ class LoopCore(Engine):
     def _forget(self):
         """The loop is closed: drops everything that waits to run."""
         self._acceptors.clear()
+        self.rations.line.clear()
         ready, self.ready = self.ready, [None] * 64
         self.head = self.tail = 0
         self.mask = 63
@@ -156,6 +158,7 @@ class LoopCore(Engine):
             and self.head == self.tail
             and not self.deferred
             and not self.queue
+            and not self.rations.line
             and uring_sq_ready(cython.address(self.ring.u)) == 0
             and uring_cq_ready(cython.address(self.ring.u)) == 0
             and not uring_cq_needs_enter(cython.address(self.ring.u))
@@ -408,12 +411,14 @@ class LoopCore(Engine):
         self.immediate_left = IMMEDIATE_MAX
         if self.deferred:
             self.replenish()
+        if self.rations.scarce:
+            self.rations.serve()
         if self.queue:
             self.prepare_queue()
         if self.ring.u.fd < 0:  # something that was called there has forked, and this is the child
             self.ring.refuse()
         ready = self.tail - self.head
-        if ready or self.deferred or self._stopping:
+        if ready or self.deferred or self._stopping or self.rations.line:
             wait = 0
         elif self.timers.count:
             now = self.timers.first()._when - ioring_now()

@@ -91,7 +91,7 @@ class Leftovers(LoopCore):
         """
         request: SocketRequest
         self._leftovers.setdefault(sock, []).append(item)
-        for op in [*self.ring.ops, *self.queue]:
+        for op in [*self.ring.ops, *self.queue, *self.rations.line]:
             if not isinstance(op, SocketRequest):
                 continue
             request = op

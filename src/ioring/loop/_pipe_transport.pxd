@@ -10,11 +10,14 @@ from ioring.loop._transport cimport *
 cdef class ReadPipe(Transport):
     cdef bint named       # a FIFO, which may have had no writer yet
     cdef bint polling     # the request in flight is a poll that waits until something can be read
+    cdef bint lined       # waits for a buffer (_rations.py); see _stream_transport.pxd for this and the next
+    cdef bint bulk
     cdef int input        # INPUT_*
     cdef int end          # how the input has ended, a result of 0 or less
     cdef object held      # received while reading was paused: a deque of bytes, or None
 
     cdef int start_read(self, bint poll) except -1
+    cdef int launch_read(self, bint poll) except -1
     cdef int deliver(self, bytes data) except -1
     cdef int ended(self, int res) except -1
 

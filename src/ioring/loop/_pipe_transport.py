@@ -78,10 +78,23 @@ class ReadPipe(Transport):
             self.start_read(self.named)
 
     def start_read(self, poll):
-        sqe: sqe_p
+        if self.paused or self.closing or self.input != INPUT_OPEN or self.table != cython.NULL or self.lined:
+            return 0
+        if poll or not self.loop.rations.scarce or (not self.bulk and self.loop.rations.spared()):
+            return self.launch_read(poll)
+        self.lined = True
+        self.loop.rations.line.append(self)
+        return 0
+
+    def retry(self):
+        """Its turn in the line of those that wait for buffers has come."""
+        self.lined = False
         if self.paused or self.closing or self.input != INPUT_OPEN or self.table != cython.NULL:
             return 0
-        sqe = self.loop.launch(self)
+        return self.launch_read(False)
+
+    def launch_read(self, poll):
+        sqe: sqe_p = self.loop.launch(self)
         sqe.fd = self.fd
         self.polling = poll
         self.cancelling = False
@@ -105,6 +118,7 @@ class ReadPipe(Transport):
             self.polling = False
             return self.start_read(False)
         if res > 0:
+            self.bulk = self.loop.rations.scarce and self.loop.rations.received(res)
             if self.paused or self.held is not None:
                 if self.held is None:
                     self.held = collections.deque()
@@ -118,6 +132,10 @@ class ReadPipe(Transport):
         if res == -EAGAIN:
             return self.start_read(True)
         if res in (-ENOBUFS, -EINTR, -ECANCELED):
+            if res == -ENOBUFS:
+                self.loop.counts.starved += 1
+                self.loop.rations.starved()
+                self.bulk = True
             return self.start_read(False)
         if self.paused or self.held is not None:
             self.input = INPUT_END_HELD

@@ -14,6 +14,7 @@ cdef class Request(SocketRequest):
     cdef object future  # of whoever waits
     cdef object value   # data, an address, an exception: what the kind of request needs
 
+    cdef int submit(self) except -1
     cdef int end(self, int32_t result) except -1
     cdef int restart(self, int32_t res, uint32_t flags) except -1
     cdef int fill(self, sqe_p sqe) except -1
@@ -28,6 +29,7 @@ cdef class Request(SocketRequest):
 @cython.final
 cdef class Receive(Request):
     cdef unsigned length
+    cdef bint lined  # waits for a buffer (_rations.py)
     cdef bytes room  # what is received into if it may be larger than the loop's buffers, or None
 
 

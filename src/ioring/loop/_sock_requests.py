@@ -69,11 +69,15 @@ class Request(SocketRequest):
             self.loop._check_closed()  # raises: also in the child of a fork, whose loops are the parent's
         if self.loop.owners:
             self.loop.check_free(self.sock.fileno())
+        return self.submit()
+
+    def submit(self):
+        """Has prepare() called, at the end of this turn or when there is room."""
         return self.loop.enqueue(self)
 
     def prepare(self):
         sqe: sqe_p
-        if self.state != WAITING:
+        if self.state != WAITING or self.table != cython.NULL:
             return 0
         # Asked for now, because since begin() the program may have closed the socket, and another have got the number.
         try:
@@ -217,6 +221,19 @@ class Receive(Request):
     def takes_leftovers(self):
         return True
 
+    def submit(self):
+        if self.room is not None or not self.loop.rations.scarce:
+            return self.loop.enqueue(self)
+        if not self.lined:
+            self.lined = True
+            self.loop.rations.line.append(self)
+        return 0
+
+    def retry(self):
+        """Its turn in the line of those that wait for buffers has come."""
+        self.lined = False
+        return self.prepare()
+
     def fill(self, sqe):
         sqe.opcode = URING_OP_RECV
         sqe.len = self.length
@@ -228,14 +245,18 @@ class Receive(Request):
 
     def took(self, res, flags):
         if flags & URING_CQE_F_BUFFER:
+            if self.loop.rations.scarce:
+                self.loop.rations.received(res)
             self.value = self.loop.take(flags >> URING_CQE_BUFFER_SHIFT, max(res, 0))
         elif res > 0:
             self.value = self.room[:res]
         elif res == 0:
             self.value = b""
         if (res == -ENOBUFS or res == -EINTR) and self.state == WAITING:
-            self.loop.counts.starved += 1
-            self.loop.enqueue(self)
+            if res == -ENOBUFS:
+                self.loop.counts.starved += 1
+                self.loop.rations.starved()
+            self.submit()
             return 1
         return 0
 

@@ -30,6 +30,7 @@ cdef class Stream(Output):
     cdef Filter filter    # RECEIVE_FILTER: the protocol
     cdef bint local       # RECEIVE_POLL: whether this is a Unix socket
     cdef unsigned small   # RECEIVE_POLL: how many receives in a row were small
+    cdef bint again       # RECEIVE_POLL: recv(2) is called again in the next turn
     cdef bint polling     # the request in flight, or the last one, is a poll
 
     # The input: INPUT_*, and how it has ended, a result of 0 or less.
@@ -40,11 +41,19 @@ cdef class Stream(Output):
     cdef object held
     cdef bint expecting   # of the latter, more may come
 
+    # While buffers are scarce (_rations.py): whether it waits for one; whether it found none, or received much, the last
+    # time; and in which turn that was.
+    cdef bint lined
+    cdef bint bulk
+    cdef unsigned long received_in
+
     cdef bytes peer       # a struct sockaddr, or None
 
     cdef int note_peer(self) except -1
     cdef int start(self) except -1
     cdef int start_receive(self) except -1
+    cdef int launch_receive(self, bint once) except -1
+    cdef int rationed(self, int32_t res, uint32_t flags) except -1
     cdef int ceased(self, int32_t res) except -1
     cdef int hold(self, bytes data, bint first) except -1
     cdef int hold_end(self, int res) except -1
@@ -53,6 +62,7 @@ cdef class Stream(Output):
     cdef int copy(self, const char *source, Py_ssize_t whole) except -1
     cdef int polled(self, int32_t res, uint32_t flags) except -1
     cdef int receive_now(self, bint to_the_end) except -1
+    cdef int receive_later(self) except -1
     cdef int stop_polling(self) except -1
     cdef int deliver_held(self) except -1
     cdef int deliver_later(self, const char *source, Py_ssize_t length) except -1

@@ -12,6 +12,8 @@ at once, so a slow protocol never leaves others without buffers. How they reach 
   request cannot do that: the protocol is asked for its buffer when the data are there, because it may use one buffer
   for several connections in turn.
 
+When more arrives than there are buffers for, receives are rationed: see ``_rations``.
+
 Pausing does not cancel the receive. Only if data arrive while reading is paused, they are held, and the receive is
 cancelled. So no more is held than what one turn can bring.
 """
@@ -63,7 +65,7 @@ SMALL_IN_A_ROW = cython.declare(cython.uint, 16)
 """After this many receives of less than SMALL_MAX bytes it is not polled for any more (RECEIVE_COPY)."""
 
 ROUNDS_MAX = cython.declare(cython.int, 16)
-"""How often in a row one connection calls recv(2) before it lets other callbacks run."""
+"""How often in a row one connection calls recv(2) before it lets other callbacks run. Once while buffers are scarce."""
 
 DATA_RECEIVED = "data_received"
 BUFFER_UPDATED = "buffer_updated"
@@ -147,7 +149,27 @@ class Stream(Output):
             self.loop.schedule(self._resume, (), None)
 
     def start_receive(self):
-        sqe: sqe_p
+        """Receives, unless there is a reason not to: at once, or when there are buffers."""
+        if (
+            self.paused
+            or self.closing
+            or self.input != INPUT_OPEN
+            or self.table != cython.NULL
+            or self.held is not None
+            or self.lined
+        ):
+            return 0
+        if not self.loop.rations.scarce or self.mode == RECEIVE_POLL:
+            return self.launch_receive(False)
+        if not self.bulk and self.loop.rations.spared():
+            return self.launch_receive(True)
+        self.lined = True
+        self.loop.rations.line.append(self)
+        return 0
+
+    def retry(self):
+        """Its turn in the line of those that wait for buffers has come."""
+        self.lined = False
         if (
             self.paused
             or self.closing
@@ -156,7 +178,10 @@ class Stream(Output):
             or self.held is not None
         ):
             return 0
-        sqe = self.loop.launch(self)
+        return self.launch_receive(True)
+
+    def launch_receive(self, once):
+        sqe: sqe_p = self.loop.launch(self)
         sqe.fd = self.fd
         self.cancelling = False
         self.polling = self.mode == RECEIVE_POLL
@@ -169,7 +194,18 @@ class Stream(Output):
         sqe.flags = URING_SQE_BUFFER_SELECT
         if self.direct:
             sqe.flags |= URING_SQE_FIXED_FILE
-        sqe.ioprio = 0 if self.loop._receive_once else URING_RECV_MULTISHOT
+        sqe.ioprio = 0 if once or self.loop._receive_once else URING_RECV_MULTISHOT
+        return 0
+
+    def rationed(self, res, flags):
+        """Something was received while buffers are scarce. A multishot receive ends if it takes several of them."""
+        turn: cython.ulong = self.loop.counts.turns
+        again: cython.bint = flags & URING_CQE_F_MORE and self.received_in == turn
+        self.received_in = turn
+        self.bulk = self.loop.rations.received(res) or again
+        if self.bulk and flags & URING_CQE_F_MORE and not self.cancelling:
+            self.cancelling = True
+            self.loop.cancel(self)
         return 0
 
     def complete(self, res, flags):
@@ -177,6 +213,8 @@ class Stream(Output):
         data: bytes = None
         if self.polling:
             return self.polled(res, flags)
+        if self.loop.rations.scarce and res > 0:
+            self.rationed(res, flags)
         if flags & URING_CQE_F_BUFFER:
             if (
                 self.mode >= RECEIVE_COPY
@@ -230,8 +268,9 @@ class Stream(Output):
         if res > 0 or res == -ENOBUFS or res == -ECANCELED or res == -EINTR or res == -EAGAIN:
             if res == -ENOBUFS:
                 self.loop.counts.starved += 1
+                self.loop.rations.starved()
+                self.bulk = True  # and so waits for its turn
             self.loop.counts.rearmed += 1
-            # After -ENOBUFS, too: all buffers of this turn are given back before the next wait.
             return self.start_receive()
         if self.paused or self.held is not None:
             return self.hold_end(res)
@@ -315,7 +354,7 @@ class Stream(Output):
     def polled(self, res, flags):
         """RECEIVE_POLL: data or the end have arrived, or the poll was cancelled."""
         try:
-            if res > 0:
+            if res > 0 and not self.again:
                 self.receive_now(self.local or res & POLL_MORE)
         finally:  # also after SystemExit or KeyboardInterrupt: the loop may run again
             if flags & URING_CQE_F_MORE == 0:
@@ -338,9 +377,8 @@ class Stream(Output):
         rounds: cython.int = 0
         while self.input == INPUT_OPEN and self.mode >= RECEIVE_COPY and not (self.paused or self.closing or self.lost):
             rounds += 1
-            if rounds > ROUNDS_MAX:
-                self.loop.schedule(self._receive_again, (), None)
-                return 0
+            if rounds > ROUNDS_MAX or (rounds > 1 and self.loop.rations.scarce):
+                return self.receive_later()
             try:
                 buffer = self.call(GET_BUFFER, -1)
                 PyObject_GetBuffer(buffer, cython.address(view), PyBUF_WRITABLE)
@@ -351,7 +389,7 @@ class Stream(Output):
                 if room == 0:
                     raise RuntimeError("get_buffer() returned an empty buffer")
             except (SystemExit, KeyboardInterrupt):
-                self.loop.schedule(self._receive_again, (), None)  # the loop may run again
+                self.receive_later()  # the loop may run again
                 raise
             except BaseException:
                 return self.failed("get_buffer()")
@@ -364,7 +402,7 @@ class Stream(Output):
             try:
                 self.call(BUFFER_UPDATED, length)
             except (SystemExit, KeyboardInterrupt):
-                self.loop.schedule(self._receive_again, (), None)
+                self.receive_later()
                 raise
             except BaseException:
                 return self.failed("buffer_updated()")
@@ -385,7 +423,15 @@ class Stream(Output):
             self.loop.cancel(self)
         return 0
 
+    def receive_later(self):
+        """Goes on in the next turn, once: the poll may report more data meanwhile, and so may resume_reading()."""
+        if not self.again:
+            self.again = True
+            self.loop.schedule(self._receive_again, (), None)
+        return 0
+
     def _receive_again(self):
+        self.again = False
         if self.polling:
             self.receive_now(True)
 
@@ -413,7 +459,7 @@ class Stream(Output):
             self.input = INPUT_OVER
             return self.ended(self.end)
         if self.polling and self.table != cython.NULL:
-            return self.receive_now(True)
+            return 0 if self.again else self.receive_now(True)
         return self.start_receive()
 
     def _resume(self):
