@@ -4,7 +4,7 @@ from ioring.loop._awaitable cimport Awaitable, ready
 from ioring.http._exchange cimport Exchange, path_of
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
-from ioring.http._waiters cimport queued, wake
+from ioring.http._waiters cimport waiting, wake
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -16,7 +16,7 @@ cdef extern from "Python.h":
 
 cdef class AsgiExchange(Exchange):
     cdef Run work
-    cdef object waiters       # a future, or a list of them, while the application waits for a message
+    cdef object waiters       # see waiting(): those who wait for a message
     cdef bint told_end        # it was given the last of the request's body
 
     cpdef dict scope(self)

@@ -45,8 +45,7 @@ class Receive(Awaitable):
         self.finished = message is not None  # an application may await it again
         if self.finished:
             return message
-        future = exchange.service.loop.create_future()
-        exchange.waiters = queued(exchange.waiters, future)
+        exchange.waiters, future = waiting(exchange.waiters, exchange.service.loop)
         future._asyncio_future_blocking = True
         return future
 

@@ -3,7 +3,7 @@ from ioring.http._asgi cimport AsgiExchange
 from ioring.http._deadlines cimport BODY, DEAF, HEAD, IDLE
 from ioring.http._exchange cimport Exchange
 from ioring.http._request_queue cimport QueueingConnection
-from ioring.http._waiters cimport queued, wake
+from ioring.http._waiters cimport waiting, wake
 from ioring.loop._stream_transport cimport Stream
 
 cdef extern from "http.h":
@@ -38,7 +38,7 @@ cdef class Connection(QueueingConnection):
     cdef object __weakref__
     cdef Stream stream              # the transport, when it is one of ours
     cdef object parser
-    cdef object writers             # a future, or a list of them, while somebody waits until more may be written
+    cdef object writers             # see waiting(): those who wait until more may be written
 
     # Of the request whose head is received.
     cdef bytes target

@@ -387,8 +387,7 @@ class Connection(QueueingConnection):
     def drain(self):
         if not self.writing_paused:
             return None
-        future = self.service.loop.create_future()
-        self.writers = queued(self.writers, future)
+        self.writers, future = waiting(self.writers, self.service.loop)
         return future
 
     def wake_writers(self):

@@ -1,4 +1,4 @@
 cimport cython
 
-cpdef object queued(object waiters, object future)
+cpdef tuple waiting(object waiters, object loop)
 cpdef int wake(object waiters) except -1

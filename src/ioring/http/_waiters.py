@@ -3,16 +3,18 @@
 import cython
 
 
-def queued(waiters, future):
-    """Adds a future to those that wait, which are ``None``, one future, or a list, and returns them.
+def waiting(waiters, loop):
+    """One more waits: returns those who wait then, and the future that wake() ends for this one.
 
-    Each caller has a future of its own, since one that is cancelled cancels its future. Those are dropped here.
+    Those who wait are ``None``, one future, or a list of them, which costs nothing for the many objects at which nobody
+    does. Each has a future of its own, since who is cancelled cancels it; such ones are dropped here.
     """
+    future = loop.create_future()
     if waiters is None:
-        return future
-    waiting: list = [each for each in waiters if not each.done()] if isinstance(waiters, list) else [waiters]
-    waiting.append(future)
-    return waiting
+        return future, future
+    several: list = [each for each in waiters if not each.done()] if isinstance(waiters, list) else [waiters]
+    several.append(future)
+    return several, future
 
 
 def wake(waiters):

@@ -27,7 +27,7 @@ from websockets.server import ServerProtocol
 
 from ioring.http._asgi import AsgiExchange
 from ioring.http._connection import GONE, Connection, state_of_peer
-from ioring.http._waiters import queued, wake
+from ioring.http._waiters import waiting, wake
 from ioring.http.asgi_types import Message, Scope
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ClientDisconnected
@@ -103,7 +103,7 @@ class WebSocket(asyncio.Protocol):
         )
         self.messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self.held = 0  # bytes in them
-        self.waiters: object = None  # those who wait for a message: see queued()
+        self.waiters: object = None  # those who wait for a message: see waiting()
         self.reading_paused = False
         self.ended: Message | None = None  # the message that is the last
 
@@ -192,8 +192,7 @@ class WebSocket(asyncio.Protocol):
         while not self.messages:
             if self.ended is not None:
                 return self.ended
-            future = self.service.loop.create_future()
-            self.waiters = queued(self.waiters, future)
+            self.waiters, future = waiting(self.waiters, self.service.loop)
             await future
         message = self.messages.popleft()
         if self.held:
@@ -222,8 +221,7 @@ class WebSocket(asyncio.Protocol):
         else:
             raise RuntimeError(f"{kind!r} is not to be sent now")
         while self.paused:
-            future = self.service.loop.create_future()
-            self.writers = queued(self.writers, future)
+            self.writers, future = waiting(self.writers, self.service.loop)
             await future
 
     def send_early(self, kind: str, message: Message) -> None:
