@@ -4,7 +4,7 @@ from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
 from ioring.loop._flow_control cimport FlowControl
 from ioring.loop._tls_records cimport Records
-from ioring.loop.context_call cimport ioring_run_method
+from ioring.loop.context_call cimport ioring_call_method, ioring_run_method
 from ioring.loop._stream_transport cimport Stream
 from ioring.loop._transport cimport *
 

@@ -113,16 +113,8 @@ class TlsProtocol(Filter):
         return 0
 
     def call(self, name, argument):
-        """protocol.name(argument), or protocol.name() when that is None, in the connection's context."""
-        if self.context is None:
-            method = getattr(self.protocol, name)
-            return method() if argument is None else method(argument)
-        result = ioring_run_method(self.context, self.protocol, name, argument)
-        if result == cython.NULL:
-            reraise()
-        value = cython.cast(object, result)
-        Py_DECREF(value)
-        return value
+        """As of a transport: see FlowControl."""
+        return ioring_call_method(self.context, self.protocol, name, argument)
 
     def tell_waiter(self, exception):
         """Sets the result of the future that waits for the handshake."""
@@ -341,20 +333,14 @@ class TlsProtocol(Filter):
         if self.filter is not None:
             it: Filter = self.filter  # a reference of its own: set_protocol() may be called meanwhile
             return it.feed(data)
-        if self.context is not None:
-            result = ioring_run_method(self.context, self.protocol, DATA_RECEIVED, data)
-            if result != cython.NULL:
-                Py_DECREF(cython.cast(object, result))
-                return 0
-            try:
-                reraise()
-            except BaseException:
-                return self.failed("Fatal error on SSL protocol")
+        result = ioring_run_method(self.context, self.protocol, DATA_RECEIVED, data)
+        if result != cython.NULL:
+            Py_DECREF(cython.cast(object, result))
+            return 0
         try:
-            self.protocol.data_received(data)
+            reraise()
         except BaseException:
             return self.failed("Fatal error on SSL protocol")
-        return 0
 
     def read_buffered(self):
         """The same for a BufferedProtocol, into as many buffers as it takes."""

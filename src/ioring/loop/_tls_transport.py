@@ -56,8 +56,7 @@ class TlsTransport(FlowControl):
 
     def call(self, name, argument):
         # In the context of whoever has written or taken bytes, which may be the connection's already.
-        method = getattr(self.tls.protocol, name)
-        return method() if argument is None else method(argument)
+        return ioring_call_method(None, self.tls.protocol, name, argument)
 
     def report(self, message, exception):
         return self.tls.report(message, exception, self)

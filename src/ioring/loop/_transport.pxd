@@ -3,7 +3,7 @@ from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
 from ioring.loop._flow_control cimport LOST_WRITES_MAX, FlowControl
-from ioring.loop.context_call cimport ioring_run_method
+from ioring.loop.context_call cimport ioring_call_method
 
 
 # How far the input of a stream or a pipe is.

@@ -9,8 +9,6 @@ import warnings
 
 import cython
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
-from cython.cimports.cpython.ref import Py_DECREF
-from cython.cimports.ioring.loop._handles import reraise
 from cython.cimports.posix.unistd import close
 
 from ioring.loop.asyncio_private import attach, detach
@@ -80,12 +78,7 @@ class Transport(FlowControl):
         return self.protocol
 
     def call(self, name, argument):
-        result = ioring_run_method(self.context, self.protocol, name, argument)
-        if result == cython.NULL:
-            reraise()
-        value = cython.cast(object, result)
-        Py_DECREF(value)
-        return value
+        return ioring_call_method(self.context, self.protocol, name, argument)
 
     def failed(self, message):
         """A method of the protocol has raised the current exception, which ends the connection."""

@@ -25,17 +25,18 @@ static inline int ioring_run(PyObject *context, PyObject *callback, PyObject *ar
     return 0;
 }
 
-/* Calls self.name(argument), or self.name() when the argument is None, in the context. A new reference, or NULL. */
+/* Calls self.name(argument), or self.name() when the argument is None, in the context, or in the one that holds when
+ * that is None. A new reference, or NULL. */
 static inline PyObject *ioring_run_method(PyObject *context, PyObject *self, PyObject *name, PyObject *argument)
 {
     PyObject *arguments[3] = {NULL, self, argument};
     size_t count = argument == Py_None ? 1 : 2;
     PyObject *result;
 
-    if (PyContext_Enter(context) < 0)
+    if (context != Py_None && PyContext_Enter(context) < 0)
         return NULL;
     result = PyObject_VectorcallMethod(name, arguments + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    if (PyContext_Exit(context) < 0)
+    if (context != Py_None && PyContext_Exit(context) < 0)
         Py_CLEAR(result);
     return result;
 }
