@@ -112,8 +112,7 @@ class FileOp(Awaitable):
                 self.borrow_file()
                 self.begin()
         if self.state == WAITING or self.state == DEFERRED:
-            self.future._asyncio_future_blocking = True
-            return self.future
+            return until(self.future)
         if self.finished or self.state == ABANDONED:
             raise RuntimeError("cannot reuse already awaited coroutine")
         return self.finish()
@@ -275,8 +274,7 @@ class FileOp(Awaitable):
         self.cancellation = kind
         # The other future was cancelled with the task.
         self.future = self.core.create_future()
-        self.future._asyncio_future_blocking = True
-        return self.future
+        return until(self.future)
 
     def _cancel(self):
         if self.table != cython.NULL and self.core._owns_ring():

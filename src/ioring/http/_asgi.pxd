@@ -1,6 +1,6 @@
 cimport cython
 from cpython.object cimport PyObject
-from ioring.loop._awaitable cimport Awaitable, ready
+from ioring.loop._awaitable cimport Awaitable, ready, until
 from ioring.http._exchange cimport Exchange, path_of
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service

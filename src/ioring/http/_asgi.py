@@ -32,8 +32,7 @@ class Drained(Awaitable):
         if future is None or future.done():
             self.finished = True
             return None
-        future._asyncio_future_blocking = True
-        return future
+        return until(future)
 
 
 class Receive(Awaitable):
@@ -46,8 +45,7 @@ class Receive(Awaitable):
         if self.finished:
             return message
         exchange.waiters, future = waiting(exchange.waiters, exchange.service.loop)
-        future._asyncio_future_blocking = True
-        return future
+        return until(future)
 
 
 class Run(Awaitable):

@@ -29,6 +29,12 @@ cdef class Ready(Awaitable):
     pass
 
 
+cdef inline object until(object future):
+    """What step() returns to wait for a future: by this mark asyncio's tasks know that it was awaited."""
+    future._asyncio_future_blocking = True
+    return future
+
+
 cdef Ready ready()
 cdef object advance(object it, int *finished)
 cdef object exception_of(object kind, object value)

@@ -14,7 +14,7 @@ class Awaitable(EngineOp):
     # What the kinds say.
 
     def step(self):
-        """Goes on. Returns the future to wait for; or sets ``finished``, and returns the result."""
+        """Goes on. Returns ``until(future)`` to wait for that; or sets ``finished``, and returns the result."""
         raise NotImplementedError
 
     def leave(self):

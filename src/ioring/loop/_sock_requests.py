@@ -186,8 +186,7 @@ class Request(SocketRequest):
         if self.state == WAITING:
             if self.future is None:
                 self.future = self.loop.create_future()
-            self.future._asyncio_future_blocking = True
-            return self.future
+            return until(self.future)
         if self.state == ABANDONED:
             raise RuntimeError("cannot reuse already awaited coroutine")
         self.state = ABANDONED

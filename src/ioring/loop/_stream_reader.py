@@ -69,10 +69,9 @@ class Read(Awaitable):
             self.state = DONE
             raise RuntimeError("read() called while another coroutine is already waiting for incoming data")
         self.future = feed.stream.loop.create_future()
-        self.future._asyncio_future_blocking = True
         self.state = WAITING
         feed.waiting = self
-        return self.future
+        return until(self.future)
 
     def taken(self):
         """The result: what is in the buffer, up to the limit."""
