@@ -8,8 +8,9 @@ import ast
 import asyncio
 import asyncio.base_events
 import asyncio.base_subprocess
+import asyncio.selector_events
 import asyncio.trsock
-import importlib
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -50,6 +51,10 @@ def dotted(node):
     if isinstance(node, ast.Attribute) and (above := dotted(node.value)) is not None:
         return f"{above}.{node.attr}"
     return None
+
+
+def is_module(name):
+    return importlib.util.find_spec(f"asyncio.{name}") is not None
 
 
 def parsed(name):
@@ -209,6 +214,31 @@ def test_server_keeps_what_transports_use():
         loop.close()
 
 
+def test_transports_have_what_tls_uses():
+    """Of transports that are not ours, TLS over which is possible."""
+    transport = asyncio.selector_events._SelectorSocketTransport
+    assert transport._start_tls_compatible is True
+    assert list(inspect.signature(transport._force_close).parameters) == ["self", "exc"]
+
+
+def attributes_of_the_base():
+    """Compiled attributes of the loop that asyncio.BaseEventLoop reads and writes by these names."""
+    for name in COMPILED:
+        text = (SOURCE / f"{name}.pxd").read_text()
+        for group in re.findall(r"# Attributes that asyncio.*\n((?: +cdef public .*\n)+)", text):
+            yield from re.findall(r"(\w+)\n", group)
+
+
+def test_base_has_the_attributes_that_are_compiled():
+    found = set(attributes_of_the_base())
+    assert {"_closed", "_thread_id", "_debug", "_stopping", "_task_factory", "_current_handle"} <= found
+    loop = asyncio.SelectorEventLoop()
+    try:
+        assert found <= set(vars(loop))
+    finally:
+        loop.close()
+
+
 def test_future_has_what_awaitables_set():
     loop = asyncio.SelectorEventLoop()
     try:
@@ -221,4 +251,9 @@ def test_no_other_file_names_them():
     """What asyncio keeps private is named in the files above alone; test_layers.py says so of asyncio._x itself."""
     for path in SOURCE.rglob("*.py"):
         if str(path.relative_to(SOURCE)) not in FILES:
-            assert not re.search(r"\b_asyncio\b|asyncio\.(\w+\.)*_[a-z]", path.read_text()), path
+            text = path.read_text()
+            assert not re.search(r"\b_asyncio\b|asyncio\.(\w+\.)*_[a-z]", text), path
+            # Its modules are private too: what is public of them, the package has.
+            assert not {name for name in re.findall(r"(?<![`\w])asyncio\.([a-z_]+)\.\w", text) if is_module(name)}, path
+            # Of transports that may be another loop's: our own are called by names of ours.
+            assert not re.search(r"_start_tls_compatible\"|transport\._force_close", text), path

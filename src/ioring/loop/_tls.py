@@ -18,9 +18,7 @@ from cython.cimports.cpython.bytes import PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 from cython.cimports.ioring.loop._handles import reraise
 
-HANDSHAKE_TIMEOUT = 60.0
-SHUTDOWN_TIMEOUT = 30.0
-"""asyncio's defaults, in seconds."""
+from ioring.loop.asyncio_private import SSL_HANDSHAKE_TIMEOUT, SSL_SHUTDOWN_TIMEOUT, force_close
 
 AGAIN = (ssl.SSLWantReadError, ssl.SSLSyscallError)
 """What an SSLObject raises when it needs more records from the other side."""
@@ -68,8 +66,8 @@ class TlsProtocol(Filter):
         ssl_handshake_timeout,
         ssl_shutdown_timeout,
     ):
-        self.handshake_timeout = _timeout("ssl_handshake_timeout", ssl_handshake_timeout, HANDSHAKE_TIMEOUT)
-        self.shutdown_timeout = _timeout("ssl_shutdown_timeout", ssl_shutdown_timeout, SHUTDOWN_TIMEOUT)
+        self.handshake_timeout = _timeout("ssl_handshake_timeout", ssl_handshake_timeout, SSL_HANDSHAKE_TIMEOUT)
+        self.shutdown_timeout = _timeout("ssl_shutdown_timeout", ssl_shutdown_timeout, SSL_SHUTDOWN_TIMEOUT)
         if not sslcontext:
             sslcontext = _default_context(server_side, server_hostname)
         self.loop = loop
@@ -540,7 +538,7 @@ class TlsProtocol(Filter):
         self.state = TLS_OVER
         self.drop_output()
         if self.transport is not None:
-            self.transport._force_close(exception)
+            force_close(self.transport, exception)
         return 0
 
     def failed(self, message):
@@ -561,7 +559,7 @@ class TlsProtocol(Filter):
             self.timer = self.loop.call_later(self.shutdown_timeout, self._shutdown_timed_out)
             self.transport.close()
         else:
-            self.transport._force_close(exception)
+            force_close(self.transport, exception)
         if isinstance(exception, OSError):
             self.loop._debug_failure(self, message, exception)
         elif not isinstance(exception, asyncio.CancelledError):

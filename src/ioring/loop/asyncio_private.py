@@ -1,8 +1,9 @@
 """asyncio's private names: the loop uses those here, and no others.
 
-Beside them ``_stream_reader`` has those of asyncio's streams, and ``Loop`` overrides the hooks that
-``asyncio.BaseEventLoop`` has for its heirs. tests/loop/test_asyncio_names.py checks that the running Python has each of
-them, and calls the hooks with no other parameters than ours have.
+Beside them ``_stream_reader`` has those of asyncio's streams, ``_awaitable`` the mark of a future that is awaited,
+``Loop`` overrides the hooks that ``asyncio.BaseEventLoop`` has for its heirs, and transports have some attributes by
+asyncio's names. tests/loop/test_asyncio_names.py checks that the running Python has each of those that are used, and
+calls the hooks with no other parameters than ours have.
 """
 
 import asyncio
@@ -92,6 +93,16 @@ def listeners_of(server: asyncio.Server) -> list[socket.socket]:
     return list(server._sockets or ())  # type: ignore[attr-defined, unused-ignore]
 
 
+def can_start_tls(transport: Any) -> bool:
+    """Whether a transport, of any loop, may get TLS on top of it."""
+    return bool(getattr(transport, "_start_tls_compatible", False))
+
+
+def force_close(transport: Any, exception: BaseException | None) -> None:
+    """Closes a transport of any loop at once, with an exception for connection_lost()."""
+    transport._force_close(exception)
+
+
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Which loop runs in this thread."""
     asyncio.events._set_running_loop(loop)
@@ -105,6 +116,11 @@ def check_ssl_socket(sock: socket.socket) -> None:
 def format_handle(handle: asyncio.Handle) -> str:
     """A handle as asyncio's debug mode shows it."""
     return asyncio.base_events._format_handle(handle)  # type: ignore[attr-defined, no-any-return, unused-ignore]
+
+
+def log_warning(message: str, *arguments: object) -> None:
+    """Logs a warning as asyncio's own loop does: by what its module has as logger at this time."""
+    asyncio.base_events.logger.warning(message, *arguments)  # type: ignore[attr-defined, unused-ignore]
 
 
 def stack_of(frame: Any) -> traceback.StackSummary:

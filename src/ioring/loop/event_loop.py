@@ -31,11 +31,13 @@ from ioring.loop.asyncio_private import (
     SSL_HANDSHAKE_TIMEOUT,
     SSL_SHUTDOWN_TIMEOUT,
     accepted_socket,
+    can_start_tls,
     check_ssl_socket,
     create_unix_connection,
     create_unix_server,
     format_handle,
     listeners_of,
+    log_warning,
     set_running_loop,
     stack_of,
 )
@@ -247,9 +249,7 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     def _ran(self, handle: Any, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
-            # Looked up there, as asyncio's own loop does; typeshed does not know it.
-            logger = asyncio.base_events.logger  # type: ignore[attr-defined, unused-ignore]
-            logger.warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
+            log_warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
 
     # Servers and connections.
 
@@ -429,7 +429,7 @@ class Loop(Subprocesses, Signals, Sendfile):
         """Turns a connection into a TLS one (``loop.start_tls``). Returns the transport to be used from now on."""
         if not isinstance(sslcontext, ssl.SSLContext):
             raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
-        if not getattr(transport, "_start_tls_compatible", False):
+        if not can_start_tls(transport):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         waiter = self.create_future()
         tls = make_tls(

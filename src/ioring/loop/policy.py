@@ -18,5 +18,6 @@ class EventLoopPolicy(_DefaultEventLoopPolicy):
     asyncio deprecates policies from Python 3.14 on and has none from 3.16 on; ``run`` and ``loop_factory`` do without.
     """
 
-    def _loop_factory(self) -> Loop:
+    def new_event_loop(self) -> Loop:
+        """A new ``Loop`` (``policy.new_event_loop``)."""
         return new_event_loop()
