@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from http_servers import GET, QUEUES_MAX, WAIT_S, hello, one_of_two_cancelled, read_all, read_response
-from ioring.http.websocket import HELD_COUNT_MAX, HELD_MAX
+from ioring.http.websocket_messages import HELD_COUNT_MAX, HELD_MAX
 from rings import RESET
 
 SERVING = {"lifespan": "off"}
