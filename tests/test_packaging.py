@@ -83,8 +83,10 @@ def check_that_sdist_holds_nothing_that_was_built(names, _):
 
 
 def check_that_wheel_holds_sources_and_compiled_modules(_, names):
-    wanted = {name.removeprefix("src/") for name in tracked_sources()}
+    compiled = {f"{name}.py" for name in COMPILED}
+    wanted = {name.removeprefix("src/") for name in tracked_sources()} - compiled
     assert wanted <= names
+    assert not names & compiled, "a source that is never imported"
     assert sorted(name.partition(".")[0] for name in names if name.endswith(".so")) == COMPILED
 
 

@@ -14,7 +14,6 @@ import asyncio
 import errno
 import io
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Coroutine, Iterable
@@ -258,7 +257,7 @@ async def _write_atomic(core: Engine, path: AnyStr, view: memoryview) -> None:
 
 def _name_in(folder: AnyStr) -> AnyStr:
     """The path of a new file in a folder that nobody else will think of."""
-    name = f".{secrets.token_hex(8)}.tmp"
+    name = f".{os.urandom(8).hex()}.tmp"
     return os.path.join(folder, os.fsencode(name)) if isinstance(folder, bytes) else os.path.join(folder, name)
 
 

@@ -6,14 +6,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* preadv2 from the page cache alone. An offset of -1 is the descriptor's own position. */
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x8
+#endif
+
+/* preadv2 from the page cache alone. An offset of -1 is the descriptor's own position. musl has the function since 1.2.5
+ * only; the system call takes the offset in two halves, of which the lower holds all on a 64-bit kernel.
+ */
 static inline int64_t ioring_read_now(int fd, void *buffer, size_t size, int64_t offset)
 {
     struct iovec part = {buffer, size};
+#ifdef __GLIBC__
     ssize_t n = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+#else
+    ssize_t n = syscall(SYS_preadv2, fd, &part, 1L, (long)offset, 0L, RWF_NOWAIT);
+#endif
     return n < 0 ? -errno : n;
 }
 

@@ -2,7 +2,7 @@
 
 import errno
 import functools
-import platform
+import os
 import resource
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -90,7 +90,7 @@ def features() -> KernelFeatures:
 @functools.lru_cache(maxsize=4)
 def _probe(disabled: int | None) -> KernelFeatures:
     ring, number = try_ring()
-    kernel = platform.release()
+    kernel = os.uname().release
     if ring is None:
         return KernelFeatures(False, explain(number), kernel, io_uring_disabled=disabled)
     with ring:

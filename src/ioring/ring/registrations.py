@@ -7,7 +7,6 @@ and makes the system call through the compiled core.
 from __future__ import annotations
 
 import array
-import ctypes
 import errno
 import struct
 from collections.abc import Iterable
@@ -54,6 +53,8 @@ def descriptor_of(fd: _ProcessDescriptor) -> int:
 
 def _address(buffer: bytearray | memoryview) -> int:
     """The address of a writable object's bytes. The caller must keep the object alive."""
+    import ctypes  # which takes long to import, for what few programs register
+
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if len(buffer) else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import resource
 
 from ioring.ring._core import RingCore
@@ -55,11 +54,11 @@ def explain(number: int, flags: SetupFlags | None = None) -> str:
         return "a security module (SELinux, for example) forbids io_uring: its policy has to allow it for this program"
     if number == errno.EINVAL and not flags:
         return (
-            f"this kernel ({platform.release()}) does not accept even the plainest ring: it is too old, or a seccomp "
+            f"this kernel ({os.uname().release}) does not accept even the plainest ring: it is too old, or a seccomp "
             "profile answers for it. Use kernel 6.1 or later, and a profile that allows io_uring_setup"
         )
     if number == errno.EINVAL:
-        return f"this kernel ({platform.release()}) does not accept {flags!r} together: leave the newest flag out"
+        return f"this kernel ({os.uname().release}) does not accept {flags!r} together: leave the newest flag out"
     if number == errno.ENOMEM:
         soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
         limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft // 1024} KiB"
