@@ -364,8 +364,8 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     async def _create_connection_transport(self, sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
         # When this fails, asyncio closes the socket (from Python 3.14.8 on), which would be another transport's.
-        # What is no socket is left to asyncio.
-        if isinstance(sock, socket.socket):
+        # What is no socket, or a closed one, is left to asyncio.
+        if isinstance(sock, socket.socket) and sock.fileno() >= 0:
             self._check_free(sock)
         return await super()._create_connection_transport(sock, *args, **kwargs)
 
