@@ -308,6 +308,33 @@ def test_socket_that_fails_after_waiting_for_a_cancelled_call_fails_its_own_alon
     run(loop, main())
 
 
+OWNERS = {
+    "create_connection": lambda loop, sock: loop.create_connection(asyncio.Protocol, sock=sock),
+    "tls": lambda loop, sock: loop.create_connection(asyncio.Protocol, sock=sock, ssl=True, server_hostname="name"),
+    "create_unix_connection": lambda loop, sock: loop.create_unix_connection(asyncio.Protocol, sock=sock),
+    "connect_accepted_socket": lambda loop, sock: loop.connect_accepted_socket(asyncio.Protocol, sock),
+    "create_server": lambda loop, sock: loop.create_server(asyncio.Protocol, sock=sock),
+    "create_unix_server": lambda loop, sock: loop.create_unix_server(asyncio.Protocol, sock=sock),
+    "create_datagram_endpoint": lambda loop, sock: loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=sock),
+}
+"""What makes a transport or a server of a socket."""
+
+
+@pytest.mark.parametrize("call", OWNERS)
+def test_closed_socket_gets_no_transport(loop, stock, call):
+    family = socket.AF_UNIX if "unix" in call else socket.AF_INET
+    kind = socket.SOCK_DGRAM if "datagram" in call else socket.SOCK_STREAM
+
+    async def main(loop):
+        sock = socket.socket(family, kind)
+        sock.close()
+        with pytest.raises(OSError) as caught:
+            await OWNERS[call](loop, sock)
+        return caught.value.errno
+
+    assert run(loop, main(loop)) == stock.run_until_complete(main(stock)) == errno.EBADF
+
+
 IN_USE = "File descriptor .* is used by transport"
 
 OWNED_CALLS = [call for call in CALLS if call not in ("sock_sendall", "sock_sendto")]
