@@ -7,6 +7,7 @@ import collections
 import gc
 import os
 import pathlib
+import signal
 import sys
 import threading
 import time
@@ -28,6 +29,10 @@ LOOP = pathlib.Path(__file__).parent / "loop"
 for name in [name for name in os.environ if name.startswith("PYTHON") and name != "PYTHONMALLOC"]:  # see scripts/test
     del os.environ[name]
 sys.dont_write_bytecode = False
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OLD_KERNEL = os.environ.get("OLD_KERNEL")
 

@@ -1,11 +1,10 @@
-"""The loop: callbacks, timers, threads, signals, debug mode, running and closing."""
+"""The loop: callbacks, timers, threads, debug mode, running and closing."""
 
 import asyncio
 import contextvars
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -399,62 +398,6 @@ def test_others_have_their_turn_beside_those_who_never_stop(loop):
 
     loop.run_until_complete(main())
     assert left[0] > 0
-
-
-def test_signal_handler_runs_in_the_loop(loop):
-    said = []
-
-    async def main():
-        future = loop.create_future()
-        loop.add_signal_handler(signal.SIGUSR1, lambda: (said.append(threading.current_thread()), future.set_result(1)))
-        threading.Timer(0.001, os.kill, [os.getpid(), signal.SIGUSR1]).start()
-        await future
-
-    loop.run_until_complete(main())
-    assert said == [threading.main_thread()]
-    assert loop.remove_signal_handler(signal.SIGUSR1)
-    assert not loop.remove_signal_handler(signal.SIGUSR1)
-    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
-
-
-def test_wrong_signals(loop):
-    with pytest.raises(TypeError):
-        loop.add_signal_handler("SIGINT", print)
-    with pytest.raises(ValueError):
-        loop.add_signal_handler(1000, print)
-    with pytest.raises(RuntimeError, match="cannot be caught"):
-        loop.add_signal_handler(signal.SIGKILL, print)
-
-
-def test_interrupt_ends_a_wait(loop):
-    timer = threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT])
-    loop.call_soon(timer.start)  # on a busy machine the signal may come before start() has returned
-    with pytest.raises(KeyboardInterrupt):
-        loop.run_forever()
-    timer.join()
-    turns(loop)
-
-
-def test_interrupt_cancels_the_main_task_of_run():
-    async def main():
-        threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT]).start()
-        await asyncio.sleep(60)
-
-    with pytest.raises(KeyboardInterrupt):
-        ioring.run(main())
-
-
-def test_wakeup_descriptor_of_others_is_restored(loop):
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer)
-    try:
-        turns(loop)
-        assert signal.set_wakeup_fd(before) == writer
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
 
 
 def test_debug_mode_reports_slow_callbacks(loop, caplog):

@@ -218,9 +218,11 @@ def test_nothing_was_added(loop):
         assert loop.remove_reader(source) is True
 
 
-def test_removing_cancels_the_poll(loop):
+def test_many_are_added_and_removed_with_one_request(loop):
     with pipe_pair() as (source, _):
+        loop.add_reader(source, print)
         before = idle(loop)
+        assert loop.remove_reader(source)
         for _attempt in range(100):
             loop.add_reader(source, print)
             turns(loop, 1)
@@ -280,6 +282,120 @@ def test_replaced_when_the_number_means_another_file(loop):
         assert loop.remove_reader(second)
     finally:
         os.close(second)
+
+
+# Files that are closed while they are watched.
+
+
+def test_closing_a_watched_file_closes_it(loop):
+    with stream_pair() as (here, there):
+        loop.add_reader(here, print)
+        turns(loop)
+        here.close()
+        there.settimeout(WAIT_S)
+        assert there.recv(1) == b""
+
+
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_removed_by_the_object_after_its_close(loop, direction):
+    add, remove = getattr(loop, f"add_{direction}"), getattr(loop, f"remove_{direction}")
+    with stream_pair() as (here, _), stream_pair() as (never, _):
+        add(here, print)
+        turns(loop)
+        here.close()
+        assert remove(here) is True
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            remove(here)  # nothing is known of it any more
+        never.close()
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            remove(never)
+
+
+def test_removed_by_the_object_that_has_given_its_number_away(loop):
+    said = []
+    with stream_pair() as (here, _), stream_pair() as (other, end):
+        loop.add_reader(here, said.append, "closed")
+        loop.add_writer(here, said.append, "closed")
+        number = here.fileno()
+        here.close()
+        os.dup2(other.fileno(), number)
+        try:
+            loop.add_reader(number, said.append, "other")
+            turns(loop)
+            assert said == []
+            end.send(b"x")
+            run(loop, until(lambda: said))
+            assert set(said) == {"other"}
+            assert not loop.remove_writer(number) and loop.remove_reader(number)
+        finally:
+            os.close(number)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_nothing_is_called_for_a_file_that_has_the_number_of_a_watched_one(loop, ready):
+    said = []
+    with stream_pair() as (here, there), stream_pair() as (other, end):
+        number = here.fileno()
+        loop.add_reader(number, said.append, 1)
+        turns(loop)
+        if ready:
+            there.send(b"x")  # and nobody has looked yet
+        here.detach()
+        os.dup2(other.fileno(), number)
+        try:
+            end.send(b"x")
+            turns(loop, 5)
+            assert said == []
+        finally:
+            os.close(number)
+
+
+def test_a_file_that_lives_on_under_another_number_keeps_nobody_busy(loop):
+    """The kernel tells of it as long as it is open, and by its old number it can be removed no more."""
+    said = []
+    with stream_pair() as (here, there), stream_pair() as (other, end):
+        number = here.fileno()
+        loop.add_reader(other, said.append, "other")
+        loop.add_reader(number, said.append, "first")
+        turns(loop)
+        kept = os.dup(number)
+        here.detach()
+        os.close(number)
+        assert loop.remove_reader(number)
+        there.send(b"x")
+        turns(loop, 5)
+        before = loop.statistics()["turns"]
+        run(loop, asyncio.sleep(0.05))
+        assert loop.statistics()["turns"] < before + 20
+        end.send(b"x")
+        run(loop, until(lambda: said))
+        assert set(said) == {"other"}  # those that are watched still are
+        assert loop.remove_reader(other)
+        os.close(kept)
+
+
+def test_the_child_of_a_fork_runs_none_of_the_callbacks_left(loop):
+    ran = []
+
+    def fork():
+        ran.append(os.fork())
+        if ran[-1] == 0:
+            os.environ["IORING_TEST_CHILD"] = "1"
+
+    with stream_pair() as (here, there), stream_pair() as (here_too, there_too):
+        there.send(b"x"), there_too.send(b"x")
+        for sock in (here, here_too):
+            loop.add_reader(sock, fork)
+        try:
+            loop.call_later(WAIT_S, loop.stop)
+            loop.call_soon(lambda: loop.call_soon(loop.stop))
+            loop.run_forever()
+        finally:
+            if os.environ.pop("IORING_TEST_CHILD", None):
+                os._exit(3 if ran.count(0) == 1 else 4)
+        assert len(ran) >= 2 and all(ran)
+        for child in ran:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 
 
 # What can be watched.

@@ -12,10 +12,11 @@ import cython
 from cython.cimports.cpython.ref import Py_DECREF
 
 from ioring.http.errors import ClientDisconnected
+from ioring.loop.asyncio_private import TASKS as _TASKS
 from ioring.loop.native import READ_BY_OTHERS as _READ_BY_OTHERS
 from ioring.loop.native import original, wrapped
 
-TASKS = cython.declare(dict, asyncio.tasks.__dict__)
+TASKS = cython.declare(dict, _TASKS)
 CoroutineType = cython.declare(object, types.CoroutineType)
 READ_BY_OTHERS = cython.declare(cython.bint, _READ_BY_OTHERS)
 ASGI = {"version": "3.0", "spec_version": "2.5"}

@@ -10,7 +10,6 @@ Other threads use call_soon_threadsafe. The GIL orders everything: `sleeping` is
 wait, so a thread that finds it unset knows that the loop will look at its queue before it waits again.
 """
 
-import asyncio
 import logging
 import sys
 import types
@@ -24,13 +23,14 @@ from cython.cimports.ioring.loop.context_call import ioring_make, ioring_now
 from cython.cimports.libc.errno import EINTR
 from cython.cimports.posix.unistd import write
 
+from ioring.loop.asyncio_private import FUTURES as _FUTURES
+from ioring.loop.asyncio_private import TASKS as _TASKS
 from ioring.loop.native import READ_BY_OTHERS as _READ_BY_OTHERS
 from ioring.loop.native import native
 from ioring.ring.errors import os_error
 
-# Looked up for each one, as asyncio's own loop does: programs put classes of their own there.
-TASKS = cython.declare(dict, asyncio.tasks.__dict__)
-FUTURES = cython.declare(dict, asyncio.futures.__dict__)
+TASKS = cython.declare(dict, _TASKS)
+FUTURES = cython.declare(dict, _FUTURES)
 
 CoroutineType = cython.declare(object, types.CoroutineType)
 READ_BY_OTHERS = cython.declare(cython.bint, _READ_BY_OTHERS)

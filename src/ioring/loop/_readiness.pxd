@@ -7,19 +7,35 @@ from ioring.loop._sock_calls cimport SocketCalls
 
 
 @cython.final
-cdef class Poll(LoopOp):
-    cdef Watching watching
+cdef class Watch:
+    cdef object file
     cdef int fd
-    cdef unsigned events
-    cdef Handle handle
+    cdef unsigned generation
+    cdef Handle reader
+    cdef Handle writer
 
+    cdef unsigned events(self)
     cdef int end(self) except -1
 
 
-cdef class Watching(SocketCalls):
-    # Poll by descriptor, for each direction.
-    cdef dict readers
-    cdef dict writers
+@cython.final
+cdef class Readiness(LoopOp):
+    cdef Watching watching
 
-    cdef int watch(self, dict polls, int fd, unsigned events, object callback, tuple args) except -1
-    cdef bint unwatch(self, dict polls, int fd) except -1
+
+cdef class Watching(SocketCalls):
+    # By the number of the descriptor.
+    cdef dict watches
+    cdef int epoll
+    cdef Readiness readiness
+    cdef unsigned generation
+    cdef unsigned stale
+
+    cdef int control(self, int operation, Watch watch, unsigned events)
+    cdef Watch watch(self, object file, unsigned events)
+    cdef Handle handle(self, object callback, tuple args)
+    cdef Watch find(self, object file)
+    cdef int unwatch(self, Watch watch) except -1
+    cdef int dispatch(self) except -1
+    cdef int call(self, Watch watch, Handle handle) except -1
+    cdef int renew(self) except -1

@@ -13,4 +13,5 @@ cdef class EventfdRead(LoopOp):
 @cython.final
 cdef class SignalNumbers(LoopOp):
     cdef int fd
+    cdef int others
     cdef unsigned char numbers[256]

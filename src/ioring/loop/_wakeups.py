@@ -5,6 +5,7 @@ them.
 """
 
 import cython
+from cython.cimports.posix.unistd import write
 
 
 class EventfdRead(LoopOp):
@@ -43,7 +44,13 @@ class SignalNumbers(LoopOp):
     def complete(self, res, flags):
         if res <= 0 and res != -ECANCELED:
             return 0
+        if res > 0 and self.others >= 0:
+            write(self.others, cython.address(self.numbers[0]), res)  # what finds no room there was not to be read
         return self.loop.enqueue(self)
+
+    def pass_on_to(self, fd):
+        """The numbers go to the wakeup descriptor, too, that somebody else has set. -1: there is none."""
+        self.others = fd
 
 
 def watch_eventfd(loop, fd):
@@ -59,4 +66,6 @@ def watch_signals(loop, fd):
     op: SignalNumbers = SignalNumbers.__new__(SignalNumbers)
     op.loop = loop
     op.fd = fd
+    op.others = -1
     op.loop.enqueue(op)
+    return op

@@ -12,6 +12,8 @@ import asyncio.base_subprocess
 import asyncio.constants
 import asyncio.events
 import asyncio.format_helpers
+import asyncio.futures
+import asyncio.tasks
 import asyncio.transports
 import asyncio.trsock
 import inspect
@@ -26,6 +28,10 @@ TransportSocket = asyncio.trsock.TransportSocket
 
 ThreadSafeHandle: type[asyncio.Handle] | None = getattr(asyncio.events, "_ThreadSafeHandle", None)
 """What call_soon_threadsafe() returns from Python 3.14 on."""
+
+# Task and Future are looked up each time, as asyncio's own loop does: programs put classes of their own there.
+TASKS: dict[str, Any] = asyncio.tasks.__dict__
+FUTURES: dict[str, Any] = asyncio.futures.__dict__
 
 # What isinstance() says of the compiled transports: they cannot inherit from asyncio's classes.
 

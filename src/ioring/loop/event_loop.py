@@ -194,6 +194,7 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     def _close_descriptors(self) -> None:
         self._close_signals()
+        self._close_epoll()
         if self._eventfd >= 0:
             os.close(self._eventfd)
             self._eventfd = -1
@@ -364,8 +365,8 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     async def _create_connection_transport(self, sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
         # When this fails, asyncio closes the socket (from Python 3.14.8 on), which would be another transport's.
-        # What is no socket, or a closed one, is left to asyncio.
-        if isinstance(sock, socket.socket) and sock.fileno() >= 0:
+        # What is no socket is left to asyncio.
+        if isinstance(sock, socket.socket):
             self._check_free(sock)
         return await super()._create_connection_transport(sock, *args, **kwargs)
 

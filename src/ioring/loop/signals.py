@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import signal
 import socket
@@ -11,7 +12,7 @@ from types import FrameType
 from typing import Any, TypeVarTuple
 
 from ioring.loop._readiness import Watching
-from ioring.loop._wakeups import watch_signals
+from ioring.loop._wakeups import SignalNumbers, watch_signals
 from ioring.loop.asyncio_private import BaseEventLoop
 
 _Ts = TypeVarTuple("_Ts")
@@ -22,35 +23,39 @@ class Signals(Watching, BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._signal_handlers: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+        self._signal_handlers: dict[int, tuple[Callable[..., Any], tuple[Any, ...], contextvars.Context]] = {}
         # The interpreter writes numbers of signals to the second, and the loop receives them from the first.
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
-        self._signals_watched = False
+        self._signal_numbers: SignalNumbers | None = None
 
     def _watch_signals(self) -> int | None:
         """Lets every signal end the loop's wait, if this is the main thread.
 
-        Returns the wakeup descriptor to be restored afterwards, or None.
+        Returns the wakeup descriptor that was set before, or None. Who has set it is told of signals as well.
         """
         if threading.current_thread() is not threading.main_thread():
             return None
         if self._signal_sockets is None:
             self._signal_sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        if not self._signals_watched:
-            watch_signals(self, self._signal_sockets[0].fileno())
-            self._signals_watched = True
+        if self._signal_numbers is None:
+            self._signal_numbers = watch_signals(self, self._signal_sockets[0].fileno())
         own = self._signal_sockets[1].fileno()
         try:
             before = signal.set_wakeup_fd(own, warn_on_full_buffer=False)
         except ValueError:  # the main thread of another interpreter
             return None
-        return -1 if before == own else before
+        if before == own:
+            before = -1
+        self._signal_numbers.pass_on_to(before)
+        return before
 
     def _unwatch_signals(self, before: int | None) -> None:
         """Restores the wakeup descriptor. It is None, too, if an interrupt has kept it from being known."""
         if self._signal_sockets is not None and threading.current_thread() is threading.main_thread():
             with contextlib.suppress(ValueError):
-                signal.set_wakeup_fd(-1 if before is None else before, warn_on_full_buffer=False)
+                now = signal.set_wakeup_fd(-1 if before is None else before, warn_on_full_buffer=False)
+                if now != self._signal_sockets[1].fileno():  # somebody has set it, or unset it, while the loop ran
+                    signal.set_wakeup_fd(now, warn_on_full_buffer=False)
 
     def _close_signals(self) -> None:
         """Closes the sockets, and makes sure that the interpreter does not write to them any more."""
@@ -69,11 +74,13 @@ class Signals(Watching, BaseEventLoop):
         """What the interpreter calls, between two instructions of the program, in the main thread."""
         handler = self._signal_handlers.get(number)
         if handler is not None and not self._closed:
-            callback, args = handler
-            self.call_soon_threadsafe(callback, *args)
+            callback, args, context = handler
+            self.call_soon_threadsafe(callback, *args, context=context)
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Calls the callback in the loop when the signal arrives (``loop.add_signal_handler``).
+
+        It runs in a copy of the context in which this is called.
 
         Raises:
             TypeError: the callback is a coroutine, or ``sig`` is not an int.
@@ -91,7 +98,7 @@ class Signals(Watching, BaseEventLoop):
             signal.siginterrupt(sig, False)
         except (OSError, ValueError) as error:
             raise RuntimeError(f"sig {sig} cannot be caught") from error
-        self._signal_handlers[sig] = (callback, args)
+        self._signal_handlers[sig] = (callback, args, contextvars.copy_context())
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Restores the default action of a signal. Whether there was a handler (``loop.remove_signal_handler``)."""

@@ -1,5 +1,7 @@
 # socket_api.h as Cython sees it: the flags and the few system calls on sockets and polls that the loop's modules share.
 
+from libc.stdint cimport uint32_t, uint64_t
+
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 
 cdef extern from "socket_api.h" nogil:
@@ -37,3 +39,21 @@ cdef extern from "socket_api.h" nogil:
     int getpeername(int fd, sockaddr *name, unsigned *size)
     int accept4(int fd, sockaddr *name, unsigned *size, int flags)
     int fcntl(int fd, int command, ...)
+
+    const int EPOLL_CLOEXEC
+    const int EPOLL_CTL_ADD
+    const int EPOLL_CTL_DEL
+    const int EPOLL_CTL_MOD
+
+    const unsigned EPOLLIN
+    const unsigned EPOLLOUT
+
+    union epoll_data:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data data
+
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
