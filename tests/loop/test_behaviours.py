@@ -50,8 +50,8 @@ ELSEWHERE = {
         "test_forks.py::test_loops_in_threads_call_each_other",
     ],
     "Ctrl-C and signals": [
-        "test_loop.py::test_interrupt_ends_a_wait",
-        "test_loop.py::test_interrupt_cancels_the_main_task_of_run",
+        "test_signals.py::test_interrupt_ends_a_wait",
+        "test_signals.py::test_interrupt_cancels_the_main_task_of_run",
         "test_ends.py::test_interrupts_at_any_moment",
     ],
     "datagrams over Unix sockets": [
