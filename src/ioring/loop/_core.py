@@ -235,7 +235,9 @@ class LoopCore(Engine):
         return 0
 
     def schedule(self, callback, args, context):
-        """call_soon() without its checks."""
+        """call_soon() without its checks. On a closed loop nothing is kept."""
+        if self._closed:
+            return 0
         return self.push(new_handle(callback, args, context, self))
 
     def call_soon(self, callback, *args, context=None):

@@ -353,6 +353,9 @@ class WritePipe(Transport):
 
     def close(self):
         """Closes the transport once everything written is sent (``transport.close``)."""
+        if self.loop._closed:
+            self.abort()
+            return
         if self.closing:
             return
         self.closing = True

@@ -482,7 +482,7 @@ class TlsProtocol(Filter):
 
     def start_shutdown(self):
         """Closes once everything written is sent."""
-        if self.state == TLS_NEW or self.state == TLS_HANDSHAKE:
+        if self.state == TLS_NEW or self.state == TLS_HANDSHAKE or self.loop._closed:
             return self.abort(None)
         if self.state != TLS_OPEN:
             return 0

@@ -51,5 +51,6 @@ cdef class Transport(FlowControl):
     cdef int submit_now(self) except -1
     cdef int stop_receiving(self) except -1
     cdef int release_descriptor(self) except -1
+    cdef int let_go(self) except -1
     cdef int free_slot(self, int slot) except -1
     cdef object load_extra(self, str name)

@@ -159,6 +159,9 @@ class Transport(FlowControl):
 
     def close(self):
         """Closes the transport once everything written is sent (``transport.close``)."""
+        if self.loop._closed:
+            self.abort()  # nothing will be sent any more
+            return
         if self.closing:
             return
         self.closing = True
@@ -176,7 +179,7 @@ class Transport(FlowControl):
 
     def break_off(self, exception):
         """Closes the transport at once; connection_lost() is called with the exception, or None."""
-        if self.lost:
+        if self.lost and not self.loop._closed:
             return 0
         self.drop_output()
         if not self.closing:
@@ -186,6 +189,8 @@ class Transport(FlowControl):
 
     def schedule_lost(self, exception):
         self.lost += 1
+        if self.loop._closed:  # nothing that is scheduled will run
+            return self.let_go()
         return self.loop.schedule(self._connection_lost, (exception,), self.context)
 
     def _connection_lost(self, exception):
@@ -220,6 +225,28 @@ class Transport(FlowControl):
             sqe.fd = fd
         return self.loop.nudge()
 
+    def let_go(self):
+        """Closes the descriptor without the loop, which is closed, or of another thread. A closed loop has no slots."""
+        fd: cython.int = self.fd
+        file, self.file = self.file, None
+        self.fd = -1
+        if fd < 0:
+            return 0
+        if file is not None:
+            file.close()
+        elif not self.direct:
+            close(fd)
+        elif not self.loop._closed:
+            self.loop.call_soon_threadsafe(self.loop._free_slot, fd)
+        server, self.server = self.server, None
+        if server is not None:
+            try:
+                detach(server, self)
+            except RuntimeError:  # somebody waits for the server, on the closed loop
+                if not self.loop._closed:
+                    raise
+        return 0
+
     def free_slot(self, slot):
         """Closes a direct descriptor, once no request in flight can refer to it any more."""
         self.loop._free_slot(slot)
@@ -229,17 +256,7 @@ class Transport(FlowControl):
         if self.fd < 0 or self.loop is None:
             return
         warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
-        file, self.file = self.file, None
-        if file is not None:
-            file.close()
-        elif not self.direct:
-            close(self.fd)
-        elif not self.loop._closed:  # threadsafe: the garbage collector runs in any thread
-            self.loop.call_soon_threadsafe(self.loop._free_slot, self.fd)
-        self.fd = -1
-        if self.server is not None:
-            detach(self.server, self)
-            self.server = None
+        self.let_go()  # threadsafe: the garbage collector runs in any thread
 
     def __repr__(self):
         parts = [type(self).__name__]
