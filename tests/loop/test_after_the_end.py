@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 import ioring
-from rings import WAIT_S, descriptors
+from rings import WAIT_S, descriptors, python
 from running import run, until
 
 
@@ -184,3 +184,72 @@ def test_stream_writer_is_closed_after_its_loop(direct):
     writer.close()
     with theirs:
         assert ended(theirs)
+
+
+# At the interpreter's end, when a module's globals are gone already.
+
+KEPT = """
+import asyncio, os, socket, sys
+
+class Keep:
+    pass
+
+async def stream(loop):
+    ours, theirs = socket.socketpair()
+    return await loop.create_connection(asyncio.Protocol, sock=ours), theirs
+
+async def accepted(loop):
+    made = []
+    class Kept(asyncio.Protocol):
+        def connection_made(self, transport):
+            made.append(transport)
+    server = await loop.create_server(Kept, "127.0.0.1", 0)
+    client = socket.create_connection(server.sockets[0].getsockname())
+    while not made:
+        await asyncio.sleep(0)
+    return made, server, client
+
+async def datagrams(loop):
+    return await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+
+async def reading_pipe(loop):
+    reading, writing = os.pipe()
+    return await loop.connect_read_pipe(asyncio.Protocol, os.fdopen(reading, "rb", 0)), writing
+
+async def writing_pipe(loop):
+    reading, writing = os.pipe()
+    return await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(writing, "wb", 0)), reading
+
+async def child(loop):
+    return await loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "0.1")
+
+async def reader(loop):
+    ours, theirs = socket.socketpair()
+    loop.add_reader(ours, print)
+    return ours, theirs
+
+async def task(loop):
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    task = loop.create_task(loop.sock_recv(ours, 10))
+    task._log_destroy_pending = False
+    return task, theirs
+
+loop = ioring.Loop(direct_descriptors={direct})
+keep = Keep()
+keep.keep = keep
+keep.it = [
+    loop.run_until_complete(make(loop))
+    for make in (stream, accepted, datagrams, reading_pipe, writing_pipe, child, reader, task)
+]
+if {closed}:
+    loop.close()
+keep.loop = loop
+{place}
+"""
+
+
+@pytest.mark.parametrize("place", ["sys.keep = keep", "asyncio.keep = keep", "asyncio.set_event_loop(loop)", ""])
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+def test_nothing_is_said_at_exit_of_what_was_left_open(direct, closed, place):
+    assert python(KEPT.format(direct=direct, closed=closed, place=place)) == ""

@@ -11,7 +11,12 @@ import cython
 from cython.cimports.cpython.contextvars import PyContext_CopyCurrent
 from cython.cimports.posix.unistd import close
 
-from ioring.loop.asyncio_private import attach, detach
+from ioring.loop.asyncio_private import attach
+from ioring.loop.asyncio_private import detach as _detach
+
+# A transport may outlive the globals of its module, at the interpreter's end; these stay.
+warn = cython.declare(object, warnings.warn)
+detach = cython.declare(object, _detach)
 
 HIGH_LIMIT = cython.declare(cython.size_t, 65536)
 """asyncio's default for the write buffer, in bytes."""
@@ -255,7 +260,7 @@ class Transport(FlowControl):
     def __del__(self):
         if self.fd < 0 or self.loop is None:
             return
-        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
+        warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=1)
         self.let_go()  # threadsafe: the garbage collector runs in any thread
 
     def __repr__(self):

@@ -31,9 +31,11 @@ from ioring.ring.errors import ForkedRing, RingClosed, RingError, WrongThread, o
 CLOSE_SECONDS = 10.0
 """How long close() waits for requests that cannot be cancelled: the disk reads of a dead NFS server, say."""
 
-LOST = "{} requests of a ring did not end: their memory will never be freed"
+# A ring may outlive the globals of its module, at the interpreter's end; these stay.
+warn = cython.declare(object, warnings.warn)
+LOST = cython.declare(str, "{} requests of a ring did not end: their memory will never be freed")
 
-ORPHANS = []
+ORPHANS = cython.declare(list, [])
 """Rings that were closed in another thread than their own while their descriptor was registered with that one
 (IORING_REGISTER_RING_FDS): (thread id, duplicate of the descriptor, registered index, count of forks). The registration
 keeps the ring alive in the kernel, and only its own thread can take it back: see release_orphans."""
@@ -202,7 +204,7 @@ class Lifecycle(OpTable):
                     usleep(1000)
         lost = self.shut(CLOSE_SECONDS)
         if lost:
-            warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=2)
+            warn(LOST.format(lost), ResourceWarning, stacklevel=2)
 
     def shut(self, seconds):
         """Closes the ring in any case. Returns the number of requests that did not end within ``seconds``.
@@ -370,12 +372,10 @@ class Lifecycle(OpTable):
         lost: cython.uint
         if self.state == STATE_OPEN:
             lost = self.shut(2.0)
-            if warnings is None:
-                return  # the interpreter is at its end
             if lost:
-                warnings.warn(LOST.format(lost), ResourceWarning, stacklevel=1)
+                warn(LOST.format(lost), ResourceWarning, stacklevel=1)
             if not inherited:
-                warnings.warn("a Ring was not closed", ResourceWarning, source=self, stacklevel=1)
+                warn("a Ring was not closed", ResourceWarning, source=self, stacklevel=1)
 
     def __dealloc__(self):
         op: Op
