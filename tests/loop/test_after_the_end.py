@@ -50,9 +50,7 @@ async def accepted_whose_socket_was_asked_for(loop, _):
 
 async def tls(loop, certificates):
     made = []
-    server = await loop.create_server(
-        lambda: made.append(Told()) or made[0], "127.0.0.1", 0, ssl=certificates.server()
-    )
+    server = await loop.create_server(lambda: made.append(Told()) or made[0], "127.0.0.1", 0, ssl=certificates.server())
     client = socket.create_connection(server.sockets[0].getsockname(), WAIT_S)
     theirs, _ = await loop.create_connection(
         asyncio.Protocol, sock=client.dup(), ssl=certificates.client(), server_hostname="localhost"

@@ -32,6 +32,9 @@ NAME_SIZE = cython.declare(cython.uint, 112)
 HEADER_BYTES = cython.declare(cython.uint, 8)
 """What a datagram counts in the write buffer besides its length, as in asyncio."""
 
+IN_FLIGHT_MAX = cython.declare(cython.uint, 1024)
+"""Most datagrams in flight at once: when there is no room for the first, none of the others has any."""
+
 NAMES_MAX = cython.declare(cython.Py_ssize_t, 4096)
 """How many addresses a transport remembers in each direction."""
 
@@ -290,7 +293,7 @@ class Datagram(Transport):
         if self.sending or self.lost or self.blocked:
             return 0
         self.returned = 0
-        while self.waiting:
+        while self.waiting and self.sending < IN_FLIGHT_MAX:
             self.submit(cython.cast(SendDatagram, self.waiting.popleft()))
             if self.ordered:
                 break
@@ -372,6 +375,9 @@ class Datagram(Transport):
     def drop_output(self):
         if self.writable is not None:
             self.loop.cancel(self.writable)
+        if self.sending == 0 and not self.blocked and self.fd >= 0 and not self.loop._closed:
+            while self.waiting:  # tried once, as asyncio's own transports have done by now
+                self.submit(cython.cast(SendDatagram, self.waiting.popleft()))
         self.waiting.clear()
         self.size = 0
         return 0

@@ -364,6 +364,8 @@ class WritePipe(Transport):
             self.schedule_lost(None)
 
     def drop_output(self):
+        if self.pending and self.writing is None and self.fd >= 0 and not self.loop._closed:
+            self.start_write()  # tried once, as asyncio's own transports have done by now
         self.pending.clear()
         self.size = 0
         if self.writing is not None:

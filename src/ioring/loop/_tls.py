@@ -535,6 +535,8 @@ class TlsProtocol(Filter):
         return 0 if self.output is None else self.output.drop_output()
 
     def abort(self, exception):
+        if exception is None and self.state == TLS_OPEN and self.output is not None and not self.loop._closed:
+            self.output.prepare()  # tried once, as asyncio's own transports have done by now
         self.state = TLS_OVER
         self.drop_output()
         if self.transport is not None:

@@ -13,7 +13,7 @@ cdef class TlsTransport(FlowControl):
     # Written and not encrypted yet: the piece that is next, how much of it is encrypted, and what follows it.
     cdef bytes piece
     cdef Py_ssize_t done
-    cdef list backlog
+    cdef object backlog  # a deque
 
     cdef unsigned lost_writes  # after close() or abort()
 

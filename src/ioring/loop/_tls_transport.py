@@ -4,6 +4,8 @@ What is written in one turn is encrypted together, before the loop's next wait, 
 takes it. The rest waits unencrypted: that is the write buffer.
 """
 
+import collections
+
 import cython
 from cython.cimports.cpython.bytes import PyBytes_GET_SIZE
 
@@ -22,7 +24,7 @@ class TlsTransport(FlowControl):
 
     def __cinit__(self):
         self.limit(HIGH_LIMIT)
-        self.backlog = []
+        self.backlog = collections.deque()
 
     def __init__(self):
         raise TypeError("a transport comes from a loop: create_connection(), create_server(), start_tls(), ...")
@@ -113,6 +115,12 @@ class TlsTransport(FlowControl):
         """Sends several pieces as if they were one (``transport.writelines``)."""
         self.write(b"".join(list_of_data))
 
+    def get_write_buffer_size(self):
+        """Bytes that were written and that the transport below has not taken."""
+        if self.size and self.tls.state == TLS_OPEN and not self.protocol_paused:
+            self.encrypt()
+        return self.size
+
     def can_write_eof(self):
         """False: TLS cannot end one direction only."""
         return False
@@ -141,23 +149,19 @@ class TlsTransport(FlowControl):
 
     def next_piece(self):
         """Takes what is to be encrypted next: one large write, or several small ones."""
-        place: cython.Py_ssize_t = 0
-        length: cython.Py_ssize_t = 0
-        chunk: bytes
         self.done = 0
-        if len(self.backlog) == 1:
-            self.piece = self.backlog.pop()
-            return 0
-        if self.size <= JOIN_MAX:
+        if len(self.backlog) > 1 and self.size <= JOIN_MAX:
             self.piece = b"".join(self.backlog)
             self.backlog.clear()
             return 0
-        while length < RECORD_MAX and place < len(self.backlog):
-            chunk = self.backlog[place]
-            length += PyBytes_GET_SIZE(chunk)
-            place += 1
-        self.piece = self.backlog[0] if place == 1 else b"".join(self.backlog[:place])
-        del self.backlog[:place]
+        self.piece = self.backlog.popleft()
+        length: cython.Py_ssize_t = PyBytes_GET_SIZE(self.piece)
+        if length < RECORD_MAX and self.backlog:
+            chunks: list = [self.piece]
+            while length < RECORD_MAX and self.backlog:
+                chunks.append(self.backlog.popleft())
+                length += len(chunks[-1])
+            self.piece = b"".join(chunks)
         return 0
 
     def encrypt(self):
@@ -194,7 +198,7 @@ class TlsTransport(FlowControl):
 
     def drop_output(self):
         self.piece = None
-        self.backlog = []
+        self.backlog.clear()
         self.size = 0
         return 0
 

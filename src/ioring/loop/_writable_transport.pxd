@@ -12,11 +12,15 @@ from ioring.loop._transport cimport *
 cdef class Send(LoopOp):
     cdef Output stream
 
-    # What is being sent: bytes or a list of them; how much of it is sent; and how much the last request was to send.
+    # What is being sent: bytes or a list of them, and their size; how much of it is sent; and how much the last request
+    # was to send.
     cdef object data
+    cdef size_t whole
     cdef size_t sent
     cdef size_t length
     cdef bint cut  # the last request sent less than that
+    cdef Py_ssize_t first  # of a list: the first chunk that is not sent whole
+    cdef size_t before     # bytes in the chunks before that
     cdef msghdr_t header
     cdef iovec *parts
 

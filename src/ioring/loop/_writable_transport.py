@@ -61,19 +61,24 @@ class Send(LoopOp):
         """Describes the next SEND_MAX bytes of a list, after those that are sent."""
         chunk: bytes
         size: cython.size_t
-        skip: cython.size_t = self.sent
+        place: cython.Py_ssize_t
         count: cython.int = 0
+        skip: cython.size_t
+        while True:  # passes over what is sent, for good: a list may have a million chunks
+            size = PyBytes_GET_SIZE(cython.cast(bytes, chunks[self.first]))
+            if self.sent - self.before < size:
+                break
+            self.before += size
+            self.first += 1
+        skip = self.sent - self.before
         if self.parts == cython.NULL:
             self.parts = cython.cast(cython.pointer(iovec), malloc(min(len(chunks), PARTS_MAX) * cython.sizeof(iovec)))
             if self.parts == cython.NULL:
                 raise MemoryError
         self.length = 0
-        for candidate in chunks:
-            chunk = candidate
+        for place in range(self.first, len(chunks)):
+            chunk = chunks[place]
             size = PyBytes_GET_SIZE(chunk)
-            if skip >= size:
-                skip -= size
-                continue
             self.parts[count].iov_base = PyBytes_AS_STRING(chunk) + skip
             self.parts[count].iov_len = min(size - skip, SEND_MAX - self.length)
             self.length += self.parts[count].iov_len
@@ -185,6 +190,7 @@ class Output(Transport):
             it.stream = self
             it.marks = MARK_EARLY
             it.data = data
+            it.whole = PyBytes_GET_SIZE(data)
             it.sent = done
             self.send = it
             it.start()
@@ -206,12 +212,12 @@ class Output(Transport):
             send.data = b"".join(self.pending)
         else:
             send.data = self.pending
+        send.whole = total
         self.pending = None
         self.send = send
         return send.start()
 
     def was_sent(self, send, res):
-        whole: cython.size_t
         if self.lost:
             self.send = None
             return 0
@@ -232,13 +238,7 @@ class Output(Transport):
             return self.fatal(error, "Fatal write error on socket transport")
         send.sent += res
         self.size -= res
-        if isinstance(send.data, bytes):
-            whole = PyBytes_GET_SIZE(cython.cast(bytes, send.data))
-        else:
-            whole = 0
-            for chunk in cython.cast(list, send.data):
-                whole += PyBytes_GET_SIZE(cython.cast(bytes, chunk))
-        if send.sent < whole:
+        if send.sent < send.whole:
             send.cut = cython.cast(cython.size_t, res) < send.length
             send.start()
             return self.check_low()
@@ -315,7 +315,25 @@ class Output(Transport):
             return 0
         return Transport.free_slot(self, slot)
 
+    def get_write_buffer_size(self):
+        """Bytes that were written and that the socket has not taken.
+
+        With direct descriptors what was written in this turn of the loop counts in any case: it leaves at its end.
+        """
+        data: bytes
+        if self.pending is not None and self.send is None and self.fd >= 0 and not self.direct:
+            if not (self.lost or self.closing or self.eof or self.protocol_paused or self.empty_waiter is not None):
+                data = b"".join(self.pending) if isinstance(self.pending, list) else self.pending
+                self.pending = None
+                self.size = 0
+                if self.try_send(data) == 0:
+                    self.pending = data
+                    self.size = PyBytes_GET_SIZE(data)
+        return self.size
+
     def drop_output(self):
+        if self.pending is not None and self.send is None and self.fd >= 0 and not self.loop._closed:
+            self.start_send()  # tried once, as asyncio's own transports have done by now
         self.pending = None
         self.size = 0
         if self.send is not None:
