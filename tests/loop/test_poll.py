@@ -198,6 +198,32 @@ def test_removed_by_another_callback_of_the_same_turn(loop):
         assert loop.remove_reader(here) != loop.remove_reader(there)
 
 
+def test_a_future_that_is_done_is_not_set_again(loop):
+    """The usual way to wait: who is cancelled, or told something else first, removes the reader in the next turn."""
+    complaints = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def main():
+        for how in ("cancel", "set", "close"):
+            with stream_pair() as (here, there):
+                future = loop.create_future()
+                loop.add_reader(here, future.set_result, None)
+                future.add_done_callback(lambda _, here=here: loop.remove_reader(here))
+                await asyncio.sleep(0.001)
+                loop.call_soon(there.send, b"x")
+                if how == "cancel":
+                    loop.call_soon(future.cancel)
+                else:
+                    loop.call_soon(future.set_result, None)
+                if how == "close":
+                    loop.call_soon(there.close)
+                await asyncio.sleep(0.001)
+                assert future.done() and not loop.remove_reader(here)
+
+    run(loop, main())
+    assert complaints == []
+
+
 def test_removed_before_it_was_ever_submitted(loop):
     with pipe_pair() as (source, sink):
         before = idle(loop)
@@ -218,11 +244,9 @@ def test_nothing_was_added(loop):
         assert loop.remove_reader(source) is True
 
 
-def test_many_are_added_and_removed_with_one_request(loop):
+def test_no_request_is_left_when_all_are_removed(loop):
     with pipe_pair() as (source, _):
-        loop.add_reader(source, print)
         before = idle(loop)
-        assert loop.remove_reader(source)
         for _attempt in range(100):
             loop.add_reader(source, print)
             turns(loop, 1)

@@ -37,5 +37,5 @@ cdef class Watching(SocketCalls):
     cdef Watch find(self, object file)
     cdef int unwatch(self, Watch watch) except -1
     cdef int dispatch(self) except -1
-    cdef int call(self, Watch watch, Handle handle) except -1
+    cdef int call(self, Watch watch, Handle handle, bint later) except -1
     cdef int renew(self) except -1

@@ -64,7 +64,7 @@ class Readiness(LoopOp):
     def complete(self, res, flags):
         if self.watching.readiness is not self:  # the loop was closed
             return 0
-        # Cancelled, not by us: the thread that submitted it has ended.
+        # Cancelled: nothing was watched any more, or the thread that submitted it has ended.
         if res < 0 and res != -ECANCELED:
             self.loop.call_exception_handler(
                 {"message": "Polling the watched descriptors failed", "exception": os_error(res, "poll_add")}
@@ -173,15 +173,21 @@ class Watching(SocketCalls):
         else:
             del self.watches[watch.fd]
             self.control(EPOLL_CTL_DEL, watch, 0)
+            if not self.watches:
+                self.cancel(self.readiness)
         return 0
 
     def dispatch(self):
-        """Calls those that wait for what is ready."""
+        """Calls those that wait for what is ready.
+
+        After the callbacks that are ready already, which may still remove one: asyncio has them in this order.
+        """
         batch: epoll_event[64]
         watch: Watch
         events: cython.uint
         generation: cython.uint
         place: cython.int
+        later: cython.bint = self.head != self.tail
         count: cython.int = epoll_wait(self.epoll, batch, BATCH, 0)
         for place in range(count):
             watch = self.watches.get(cython.cast(cython.int, batch[place].data.u64 & 0xFFFFFFFF))
@@ -195,18 +201,18 @@ class Watching(SocketCalls):
                 continue
             events = batch[place].events
             if events & ~EPOLLOUT and watch.reader is not None:
-                self.call(watch, watch.reader)
+                self.call(watch, watch.reader, later)
             if self.epoll < 0:  # the callback has forked, and this is the child
                 return 0
             if events & ~EPOLLIN and watch.writer is not None:
-                self.call(watch, watch.writer)
+                self.call(watch, watch.writer, later)
             if self.epoll < 0:
                 return 0
         return 0
 
-    def call(self, watch, handle):
+    def call(self, watch, handle, later):
         if not handle._cancelled:
-            return self.run_one(handle)
+            return self.push(handle) if later else self.run_one(handle)
         if watch.reader is handle:
             watch.reader = None
         else:

@@ -321,14 +321,16 @@ class Output(Transport):
         With direct descriptors what was written in this turn of the loop counts in any case: it leaves at its end.
         """
         data: bytes
-        if self.pending is not None and self.send is None and self.fd >= 0 and not self.direct:
-            if not (self.lost or self.closing or self.eof or self.protocol_paused or self.empty_waiter is not None):
-                data = b"".join(self.pending) if isinstance(self.pending, list) else self.pending
-                self.pending = None
-                self.size = 0
-                if self.try_send(data) == 0:
-                    self.pending = data
-                    self.size = PyBytes_GET_SIZE(data)
+        if self.pending is None or self.send is not None or self.direct or self.protocol_paused:
+            return self.size
+        if self.lost or self.closing or self.eof or self.empty_waiter is not None:
+            return self.size
+        data = b"".join(self.pending) if isinstance(self.pending, list) else self.pending
+        self.pending = None
+        self.size = 0
+        if self.try_send(data) == 0:
+            self.pending = data
+            self.size = PyBytes_GET_SIZE(data)
         return self.size
 
     def drop_output(self):

@@ -119,3 +119,13 @@ def own_methods(ring_class):
     for name in ("get_sqe", "submit", "submit_and_wait", "wait_cqe", "wait_cqes", "peek_cqe", "completions"):
         ioring_own_method(ring_class, getattr(RingCore, name))
     return ring_class
+
+
+def address_of(buffer):
+    """The address of a writable object's bytes; 0 when it has none. The caller must keep the object alive."""
+    address: cython.size_t
+    view: Py_buffer
+    PyObject_GetBuffer(buffer, cython.address(view), PyBUF_WRITABLE)
+    address = cython.cast(cython.size_t, view.buf) if view.len else 0
+    PyBuffer_Release(cython.address(view))
+    return address

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from ioring.ring._buffer_ring import BufferRing
+from ioring.ring._core import address_of
 from ioring.ring._direct import Direct
 from ioring.ring._dispatcher import Driver
 from ioring.ring._integers import integer, unsigned64
@@ -49,13 +50,6 @@ def descriptor_of(fd: _ProcessDescriptor) -> int:
     except AttributeError:
         raise TypeError(f"a descriptor is an int or an object with fileno(), not {type(fd).__name__}") from None
     return fileno()
-
-
-def _address(buffer: bytearray | memoryview) -> int:
-    """The address of a writable object's bytes. The caller must keep the object alive."""
-    import ctypes  # which takes long to import, for what few programs register
-
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if len(buffer) else 0
 
 
 class Registrations(Driver):
@@ -279,7 +273,7 @@ class Registrations(Driver):
             raise ValueError(f"there are {len(self._fixed_buffers)} places, and these end at {offset + len(views)}")
         if not views:
             return 0
-        argument = bytearray(struct.pack("=IIQQII", offset, 0, _address(iovecs), 0, len(views), 0))
+        argument = bytearray(struct.pack("=IIQQII", offset, 0, address_of(iovecs), 0, len(views), 0))
         result = self._memlock(self._register(RegisterOp.BUFFERS_UPDATE, argument, 32), "buffers_update")
         self._fixed_buffers[offset : offset + result] = views[:result]
         return result
@@ -579,5 +573,5 @@ def _iovecs(buffers: Iterable[WriteableBuffer | None]) -> tuple[list[memoryview 
         if len(view) > 1 << 30:
             raise ValueError(f"a registered buffer has at most 1 GiB; buffer {index} has {len(view)} bytes")
         views.append(view)
-        iovecs += struct.pack("=QQ", _address(view), len(view))
+        iovecs += struct.pack("=QQ", address_of(view), len(view))
     return views, iovecs
