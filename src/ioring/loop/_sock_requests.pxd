@@ -22,6 +22,7 @@ cdef class Request(SocketRequest):
     cdef bint from_leftovers(self) except -1
     cdef int drop(self) except -1
     cdef object outcome(self)
+    cdef int let_go(self) except -1
     cdef str call(self)
     cdef object error(self)
 

@@ -123,6 +123,11 @@ class Request(SocketRequest):
         """The result of the await."""
         return self.result
 
+    def let_go(self):
+        """It is over: gives back what the caller has lent. A task that is kept keeps the request, too."""
+        self.value = None
+        return 0
+
     def call(self):
         """The name of the method that has returned this request."""
         raise NotImplementedError
@@ -148,6 +153,7 @@ class Request(SocketRequest):
         if self.state == ABANDONED:
             if res >= 0:
                 self.drop()
+            self.let_go()
             return self.loop.was_abandoned(self.sock)
         return self.end(res)
 
@@ -182,6 +188,7 @@ class Request(SocketRequest):
             except BaseException:
                 self.state = DONE
                 self.result = -ECANCELED
+                self.let_go()
                 raise
         if self.state == WAITING:
             if self.future is None:
@@ -193,22 +200,28 @@ class Request(SocketRequest):
         self.future = None
         self.sock = None
         if self.result < 0:
-            raise self.error()
+            error = self.error()
+            self.let_go()
+            raise error
         self.finished = True
-        return self.outcome()
+        result = self.outcome()
+        self.let_go()
+        return result
 
     def leave(self):
         if self.state == WAITING:
             self.state = ABANDONED
             self.future = None
-            if self.table != cython.NULL and self.loop._owns_ring():
-                self.loop.abandon(self.sock)
-                self.loop.cancel(self)
+            if self.table != cython.NULL:
+                if self.loop._owns_ring():
+                    self.loop.abandon(self.sock)
+                    self.loop.cancel(self)
+                return 0  # the kernel still has what was lent
         elif self.state == DONE and self.result >= 0:
             self.state = ABANDONED
             self.drop()
         self.state = ABANDONED
-        return 0
+        return self.let_go() if self.table == cython.NULL else 0
 
 
 class Receive(Request):
@@ -277,9 +290,13 @@ class Receive(Request):
     def outcome(self):
         return self.value
 
+    def let_go(self):
+        self.room = None
+        return Request.let_go(self)
+
 
 class IntoBuffer(Request):
-    """A request that uses memory of the caller's. The buffer is held until the request is freed."""
+    """A request that uses memory of the caller's, which is held until the kernel is done with it."""
 
     def hold(self, data, writable):
         """Gets the memory."""
@@ -290,6 +307,14 @@ class IntoBuffer(Request):
                 raise
             raise TypeError(f"a read-write bytes-like object is needed, not {type(data).__name__}") from None
         self.held = True
+        return 0
+
+    def let_go(self):
+        ioring_assert(self.table == cython.NULL)
+        Request.let_go(self)
+        if self.held:
+            self.held = False
+            PyBuffer_Release(cython.address(self.view))
         return 0
 
     def __dealloc__(self):
@@ -427,6 +452,11 @@ class ReceiveFrom(Message):
         if self.into:
             return self.result, self.value
         return PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.view.buf), self.result), self.value
+
+    def let_go(self):
+        Message.let_go(self)
+        self.room = None
+        return 0
 
 
 class SendTo(Message):
