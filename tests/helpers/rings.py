@@ -189,17 +189,17 @@ def unprivileged(code, limit):
     return said
 
 
-# A process that io_uring_setup is refused in, by the seccomp filter that container runtimes use for it.
+# A process that io_uring_setup, or another system call, is refused in by a seccomp filter, as container runtimes do it.
 REFUSED = """
 import ctypes, platform
 libc = ctypes.CDLL(None, use_errno=True)
 
-def refuse(number):
+def refuse(number, call=425):
     def step(code, jt, jf, k):
         return struct.pack("=HBBI", code, jt, jf, k)
     program = b"".join([
         step(0x20, 0, 0, 0),                    # load the system call's number
-        step(0x15, 0, 1, 425),                  # io_uring_setup?
+        step(0x15, 0, 1, call),                 # that one?
         step(0x06, 0, 0, 0x00050000 | number),  # fail with this errno
         step(0x06, 0, 0, 0x7FFF0000),           # allow
     ])

@@ -286,6 +286,36 @@ def test_host_that_cannot_be_found(loop, monkeypatch):
     closed(loop, transport)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", ""])
+@pytest.mark.parametrize("port", [65536, -1, 1 << 40])
+def test_what_is_no_port(loop, host, port):
+    with socket.socket(type=socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setblocking(False)
+        transport, protocol = endpoint(loop, local_addr=("127.0.0.1", 0))
+        for wrong in (port, receiver.getsockname()[1] + 65536):
+            with pytest.raises(OverflowError, match="port must be 0-65535"):
+                transport.sendto(b"to nobody", (host, wrong))
+        transport.sendto(b"the transport works", receiver.getsockname())
+        run(loop, until(lambda: not transport.get_write_buffer_size()))
+        assert receiver.recv(100) == b"the transport works"
+        transport.abort()
+        turns(loop)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
+def test_the_empty_name_means_this_host_also_on_ipv6(loop):
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("::1", 0))
+        receiver.settimeout(WAIT_S)
+        transport, protocol = endpoint(loop, local_addr=("::", 0))
+        transport.sendto(b"x", ("", receiver.getsockname()[1]))
+        turns(loop)
+        assert receiver.recv(100) == b"x" and protocol.errors == []
+        transport.abort()
+        turns(loop)
+
+
 @pytest.mark.parametrize("host", ["", "<broadcast>"])
 def test_names_that_sockets_know(loop, host):
     """The empty name is the host itself, and <broadcast> is 255.255.255.255: whether that can be reached or not."""

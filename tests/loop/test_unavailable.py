@@ -54,6 +54,62 @@ assert [warning.category for warning in caught] == [RuntimeWarning], caught
     assert lines[0].startswith("refused:") and lines[1:] == ["_UnixSelectorEventLoop"]
 
 
+@pytest.mark.parametrize("call", [426, 427], ids=["io_uring_enter", "io_uring_register"])
+def test_the_fallback_also_where_only_one_of_the_calls_is_refused(call):
+    said = python(
+        REFUSED
+        + RUN
+        + f"""
+refuse(1, {call})
+warnings.simplefilter("ignore")
+print(ioring.run(main(), fallback="asyncio"))
+
+async def files():
+    async with ioring.open("/proc/self/comm") as file:
+        return await file.read()
+
+print(asyncio.run(files()).strip() != "")
+"""
+    )
+    assert said.split() == ["_UnixSelectorEventLoop", "True"]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("number", ["EPERM", "ENOSYS"])
+def test_children_where_pidfd_open_is_refused(direct, number):
+    said = python(
+        REFUSED
+        + f"""
+import asyncio, errno
+refuse(errno.{number}, 434)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    codes = []
+    for script in ("exit 0", "exit 7", "kill -9 $$", "exec sleep 0.05"):
+        child = await asyncio.create_subprocess_shell(script)
+        codes.append(await child.wait())
+    child = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+    codes.append((await child.communicate(b"through"))[0])
+    children = [await asyncio.create_subprocess_exec("true") for _ in range(20)]
+    codes.append({{await child.wait() for child in children}})
+    child = await asyncio.create_subprocess_exec("sleep", "60")
+    child.terminate()
+    codes.append(await child.wait())
+    # Left to itself: it ends after the loop.
+    left = await asyncio.create_subprocess_exec("sleep", "0.2")
+    left._transport._proc.returncode = 0
+    return codes
+
+loop = Loop(direct_descriptors={direct})
+print(loop.run_until_complete(main()))
+loop.close()
+time.sleep(0.4)
+"""
+    )
+    assert said.strip() == "[0, 7, -9, 0, b'through', {0}, -15]"
+
+
 @as_root
 @pytest.mark.parametrize("kib", [64, 1024, 8192])
 @pytest.mark.parametrize("direct", [False, True])

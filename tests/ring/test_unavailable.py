@@ -63,6 +63,29 @@ def _sysctl():
         return None
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+@pytest.mark.parametrize("call", [426, 427], ids=["io_uring_enter", "io_uring_register"])
+def test_only_one_of_the_other_calls_is_refused(number, call):
+    """A ring that cannot be entered, or that nothing can be registered with, is none."""
+    said = python(
+        REFUSED
+        + f"""
+before = os.listdir("/proc/self/fd")
+refuse({number}, {call})
+for flags in (SetupFlags(0), SetupFlags.R_DISABLED, SetupFlags.SINGLE_ISSUER | SetupFlags.DEFER_TASKRUN):
+    try:
+        Ring(8, flags=flags)
+    except RingUnavailable as error:
+        assert error.errno == {number} and "seccomp" in str(error), error
+    else:
+        raise AssertionError(flags)
+assert not features().available
+assert os.listdir("/proc/self/fd") == before
+"""
+    )
+    assert said in ("", "no seccomp here\n")
+
+
 def test_refused_rings_leave_nothing_behind():
     said = python(
         REFUSED

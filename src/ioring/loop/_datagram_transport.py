@@ -29,6 +29,13 @@ RETRY_SECONDS = cython.declare(cython.double, 0.002)
 NAME_SIZE = cython.declare(cython.uint, 112)
 """Room for an address, in bytes. The longest, of a Unix socket, has 110."""
 
+# What the socket module makes of names that are none.
+NAMES = {
+    (socket.AF_INET, ""): "0.0.0.0",
+    (socket.AF_INET, "<broadcast>"): "255.255.255.255",
+    (socket.AF_INET6, ""): "::",
+}
+
 HEADER_BYTES = cython.declare(cython.uint, 8)
 """What a datagram counts in the write buffer besides its length, as in asyncio."""
 
@@ -230,8 +237,10 @@ class Datagram(Transport):
             except ValueError:
                 if not isinstance(address, tuple) or len(address) < 2:
                     raise
+                if isinstance(address[1], int) and not 0 <= address[1] <= 65535:
+                    raise OverflowError(f"port must be 0-65535, not {address[1]}") from None
                 # A host's name: it is looked up here, each time, as by a socket's own sendto().
-                host = {"": "0.0.0.0", "<broadcast>": "255.255.255.255"}.get(address[0], address[0])
+                host = NAMES.get((self.file.family, address[0]), address[0])
                 found = socket.getaddrinfo(host, address[1], family=self.file.family, type=socket.SOCK_DGRAM)
                 return encode(found[0][4])
             if len(self.names) >= NAMES_MAX:
@@ -249,6 +258,7 @@ class Datagram(Transport):
         Raises:
             TypeError: ``data`` is not bytes-like.
             ValueError: another address than the one that the socket is connected to; or none, and it is not.
+            OverflowError: the port is not one.
         """
         send: SendDatagram
         name: bytes = None

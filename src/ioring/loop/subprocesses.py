@@ -2,15 +2,20 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import sys
+import threading
 from typing import Any
 
 from ioring.loop._readiness import Watching
 from ioring.loop.asyncio_private import BaseEventLoop, SubprocessTransport, child_watcher
 
 logger = logging.getLogger("asyncio")
+
+NO_PIDFD = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+"""How pidfd_open fails where it is forbidden (seccomp: gVisor, old container runtimes) or not there."""
 
 
 class Subprocesses(Watching, BaseEventLoop):
@@ -76,8 +81,11 @@ class Subprocesses(Watching, BaseEventLoop):
         except ProcessLookupError:  # somebody else has waited for it
             self.call_soon(transport.exited, _exit_code(pid))
             return
-        except OSError:  # no more descriptors: nothing would tell when it ends
-            transport.kill()
+        except OSError as error:
+            if error.errno in NO_PIDFD:
+                threading.Thread(target=self._wait_for_child, args=(pid, transport), daemon=True).start()
+                return
+            transport.kill()  # no more descriptors: nothing would tell when it ends
             transport.exited(_exit_code(pid))
             raise
         self._pidfds[pid] = pidfd
@@ -88,6 +96,12 @@ class Subprocesses(Watching, BaseEventLoop):
         self._remove_reader(pidfd)
         os.close(pidfd)
         transport.exited(_exit_code(pid))
+
+    def _wait_for_child(self, pid: int, transport: SubprocessTransport) -> None:
+        """In a thread of its own: waits where nothing else tells of a child's end."""
+        code = _exit_code(pid)
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            self.call_soon_threadsafe(transport.exited, code)
 
     def _close_pidfds(self) -> None:
         """The loop is closed: whoever has started the children waits for them."""

@@ -65,6 +65,10 @@ class Lifecycle(OpTable):
         error = uring_open(cython.address(self.u), entries, cython.address(parameters))
         if error < 0:
             raise os_error(error, "io_uring_setup")
+        error = uring_usable(cython.address(self.u))
+        if error < 0:
+            uring_close(cython.address(self.u))
+            raise os_error(error, "io_uring_enter or io_uring_register")
         uring_enlist(cython.address(self.u))
         self.state = STATE_OPEN
         self.adopt()

@@ -280,6 +280,15 @@ static inline void *uring_map(int fd, size_t size, uint64_t offset)
     return p;
 }
 
+/* Whether the other two system calls are there: a seccomp profile may forbid them alone. 0, or a negative errno. */
+static inline int uring_usable(struct uring *u)
+{
+    int code = uring_sys_enter(u->fd, 0, 0, 0, NULL, _NSIG / 8);
+    if (code != -EPERM && code != -ENOSYS && code != -EACCES)
+        code = uring_sys_register(u->fd, 0x7FFF, NULL, 0); /* no such operation: EINVAL where the call is allowed */
+    return code == -EPERM || code == -ENOSYS || code == -EACCES ? code : 0;
+}
+
 /* Opens a ring as described by *p. 0, or a negative errno with nothing left open. */
 static inline int uring_open(struct uring *u, unsigned entries, struct uring_params *p)
 {

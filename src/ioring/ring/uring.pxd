@@ -104,6 +104,7 @@ cdef extern from "uring.h" nogil:
     bint uring_op_is_light(int op)
     int uring_sys_register(int fd, unsigned op, void *arg, unsigned n)
     int uring_open(uring *u, unsigned entries, uring_params *p)
+    int uring_usable(uring *u)
     unsigned uring_sq_ready(const uring *u)
     uring_sqe *uring_get_sqe(uring *u)
     unsigned uring_publish(uring *u)
