@@ -292,7 +292,7 @@ def test_what_is_no_port(loop, host, port):
     with socket.socket(type=socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.setblocking(False)
-        transport, protocol = endpoint(loop, local_addr=("127.0.0.1", 0))
+        transport, _ = endpoint(loop, local_addr=("127.0.0.1", 0))
         for wrong in (port, receiver.getsockname()[1] + 65536):
             with pytest.raises(OverflowError, match="port must be 0-65535"):
                 transport.sendto(b"to nobody", (host, wrong))

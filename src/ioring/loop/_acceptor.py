@@ -62,6 +62,9 @@ class Acceptor(LoopOp):
             self.loop.slots_spare += self.spare
         self.loop.enqueue(self)
 
+    def __repr__(self):
+        return f"<Acceptor of {self.sock!r}>"
+
     def prepare(self):
         sqe: sqe_p
         single: cython.bint = False

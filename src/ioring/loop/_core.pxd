@@ -11,6 +11,8 @@ from ioring.loop._rations cimport Rations
 cdef class LoopOp(EngineOp):
     cdef LoopCore loop
 
+    cdef int complete_timed(self, int32_t res, uint32_t flags) except -1
+
 
 @cython.no_gc_clear
 cdef class LoopCore(Engine):
@@ -61,6 +63,9 @@ cdef class LoopCore(Engine):
     cdef public bint _stopping
     cdef public object _task_factory
     cdef public object _current_handle
+
+    # Debug mode: seconds of the completion that is being handled which callbacks have taken that were reported already.
+    cdef double reported
 
     cdef int own(self, int fd, object transport) except -1
     cdef int check_free(self, int fd) except -1

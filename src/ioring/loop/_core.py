@@ -58,6 +58,16 @@ WAIT_MAX = cython.declare(cython.double, 24 * 3600.0)
 class LoopOp(EngineOp):
     """An operation of a loop."""
 
+    def complete_timed(self, res, flags):
+        """Debug mode: a completion calls a protocol, which may take its time."""
+        loop: LoopCore = self.loop
+        began: cython.double = ioring_now()
+        loop.reported = 0
+        try:
+            return self.complete(res, flags)
+        finally:
+            loop._completed(self, ioring_now() - began - loop.reported)
+
 
 class LoopCore(Engine):
     """What ``ioring.Loop`` is made of: callbacks, timers and the turn. The rest is in the modules above.
@@ -82,6 +92,9 @@ class LoopCore(Engine):
 
     def _ran(self, handle, seconds):
         """Debug mode: a callback has run, and took so long."""
+
+    def _completed(self, operation, seconds):
+        """Debug mode: the completion of an operation was handled, and that took so long."""
 
     def __cinit__(self):
         self.eventfd = -1
@@ -442,6 +455,7 @@ class LoopCore(Engine):
             due = ioring_now()
         if ready:
             self.run_ready(ready)
+        self.ring.timed = self._debug
         self.counts.completions += self.ring.reap()
         if due and self.timers.count:
             self.expire(due)
@@ -508,5 +522,7 @@ class LoopCore(Engine):
             handle.run()
         finally:
             self._current_handle = None
-        self._ran(handle, ioring_now() - began)
+        seconds: cython.double = ioring_now() - began
+        self.reported += seconds
+        self._ran(handle, seconds)
         return 0

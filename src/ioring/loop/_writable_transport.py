@@ -94,6 +94,9 @@ class Send(LoopOp):
     def complete(self, res, flags):
         return self.stream.was_sent(self, res)
 
+    def __repr__(self):
+        return f"<Send of {self.stream!r}>"
+
     def __dealloc__(self):
         free(self.parts)
 

@@ -252,6 +252,12 @@ class Loop(Subprocesses, Signals, Sendfile):
         if seconds >= self.slow_callback_duration:
             log_warning("Executing %s took %.3f seconds", format_handle(handle), seconds)
 
+    def _completed(self, operation: Any, seconds: float) -> None:
+        if seconds >= self.slow_callback_duration:
+            protocol = getattr(operation, "_protocol", None)
+            what = repr(operation) if protocol is None else f"callbacks of {protocol!r} on {operation!r}"
+            log_warning("Executing %s took %.3f seconds", what, seconds)
+
     # Servers and connections.
 
     async def create_server(

@@ -6,6 +6,8 @@ from ioring.ring._sqe cimport Sqe
 
 
 cdef class Driver(RingCore):
+    cdef bint timed  # Op.complete_timed() is called instead of complete()
+
     @cython.final
     cdef sqe_p arm(self, Op op) except NULL
     @cython.final

@@ -109,7 +109,10 @@ class Driver(RingCore):
                 ioring_assert(self.in_flight > 0)
                 op.table = cython.NULL
                 self.in_flight -= 1
-            op.complete(res, flags)
+            if self.timed:
+                op.complete_timed(res, flags)
+            else:
+                op.complete(res, flags)
 
     def tell(self, op, res, flags):
         """Ends an Op that was launched, and calls its complete() with the final completion."""
@@ -124,7 +127,7 @@ class Driver(RingCore):
         self.ops[op.index] = self.vacant
         self.spent[self.spent_tail & self.spent_mask] = op.index
         self.spent_tail += 1
-        return op.complete(res, flags)
+        return op.complete_timed(res, flags) if self.timed else op.complete(res, flags)
 
     def reap_one(self, op):
         """Calls complete() of one launched Op, if it has completed, ahead of the completions before its own.

@@ -21,6 +21,7 @@ cdef class Op:
 
     cdef int completed(self, OpTable table, int32_t res, uint32_t flags) except -1
     cdef int complete(self, int32_t res, uint32_t flags) except -1
+    cdef int complete_timed(self, int32_t res, uint32_t flags) except -1
     cdef bint pipe_ends(self, int *ends) noexcept
     cdef int ended_with(self, int32_t res) except -1
     cdef void release(self) noexcept

@@ -27,6 +27,10 @@ class Op:
         """Called at each completion that Driver.reap takes. Requests of compiled code must define it."""
         raise NotImplementedError
 
+    def complete_timed(self, res, flags):
+        """complete(), called instead of it when Driver.timed is set: for heirs that want to know how long it takes."""
+        return self.complete(res, flags)
+
     def pipe_ends(self, ends):
         """Whether the request made a pipe; if so, writes its two descriptors to ``ends``."""
         return False
