@@ -40,7 +40,8 @@ class Sendfile(Watching, BaseEventLoop):
         sent = 0
         usable = True
         try:
-            while left > 0 and size:
+            # Files of /proc and devices have no size, and are sent when it is said how much.
+            while left > 0 and (size or count):
                 try:
                     done = os.sendfile(sock.fileno(), fd, offset, min(left, SEND_MAX))
                 except BlockingIOError:
