@@ -12,6 +12,7 @@ import time
 import pytest
 
 from http_servers import GET, LAST, QUEUES_MAX, WAIT_S, body_of, echo, hello, lifeless, read_all, read_response
+from ioring.http import repetitions
 from ioring.http.server import ServerService
 from rings import RESET, wait_until
 
@@ -92,6 +93,65 @@ def test_reset_while_the_response_is_sent(serving):
                 received = 0
                 while received < size:
                     received += len(client.recv(size))
+        is_served(server)
+
+
+@pytest.mark.parametrize("kind", ["response", "WebSocket"])
+def test_what_is_sent_after_a_loss_is_dropped_in_silence(serving, caplog, kind):
+    """Between the loss and the turn in which the connection is told of it."""
+    ended = []
+
+    async def sends(scope, receive, send):
+        if scope["path"] == "/":
+            await hello(scope, receive, send)
+            return
+        piece = {"type": "http.response.body", "body": b"more", "more_body": True}
+        if kind == "response":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        else:
+            piece = {"type": "websocket.send", "bytes": b"more"}
+            await receive()
+            await send({"type": "websocket.accept"})
+        await send(piece)
+        [connection] = server.server.service.connections
+        connection.transport.abort()
+        for _ in range(100):
+            await send(piece)
+        while not (await receive())["type"].endswith(".disconnect"):
+            pass
+        ended.append(True)
+
+    begin = b"GET /long HTTP/1.1\r\nHost: a\r\n"
+    if kind == "WebSocket":
+        begin += b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        begin += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    with serving(lifeless(sends)) as server:
+        with server.connect() as client:
+            client.sendall(begin + b"\r\n")
+            wait_until(lambda: ended)
+        is_served(server)
+    assert server.complaints == []
+    assert caplog.records == []
+
+
+def test_complaints_that_clients_bring_about_are_counted_after_some(serving, monkeypatch):
+    monkeypatch.setattr(repetitions, "PERIOD_S", 0.5)
+
+    async def breaks(scope, receive, send):
+        if scope["path"] == "/broken":
+            raise ValueError(scope["query_string"].decode())
+        await hello(scope, receive, send)
+
+    with serving(lifeless(breaks)) as server:
+        for number in range(50):
+            server.talk(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: %d\r\n\r\n" % number)
+            server.talk(b"GET /broken?%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+        wait_until(lambda: sum("more times" in message for message, _ in server.complaints) == 2)
+        said = [message for message, _ in server.complaints]
+        assert sum("is expected" in message for message in said) <= 2 * repetitions.LINES_MAX + 2
+        assert sum("raised an exception" in message for message in said) <= 2 * repetitions.LINES_MAX + 2
+        server.talk(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: again\r\n\r\n")
+        assert "b'again'" in server.complaints[-1][0], "counting begins anew"
         is_served(server)
 
 

@@ -366,9 +366,11 @@ class Connection(QueueingConnection):
     # Sending.
 
     def write(self, data):
-        if self.stream is not None and self.stream.takes_bytes():
-            return self.stream.write_bytes(data)
-        if self.transport is not None:
+        stream: Stream = self.stream
+        if stream is not None and stream.takes_bytes():
+            # Of a loss the connection is told a little later. What is written until then is dropped in silence.
+            return 0 if stream.lost else stream.write_bytes(data)
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
         return 0
 

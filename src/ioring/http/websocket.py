@@ -214,7 +214,7 @@ class WebSocket(Messages):
         protocol = Protocol(state=OPEN, max_size=self.max_size)
         protocol.extensions = self.protocol.extensions
         self.protocol = protocol
-        self.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        self.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         self.exchange.switched()
         self.state = OPENED
         self.set_deadline()
