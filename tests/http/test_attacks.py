@@ -180,40 +180,6 @@ def leave(client, how):
     client.close()
 
 
-@pytest.mark.parametrize("how", ["reset", "end"])
-@pytest.mark.parametrize("raised", ["itself", "from it", "in a group"])
-def test_send_fails_when_the_client_has_gone(serving, how, raised):
-    """A stream that listens to nothing would go on for ever; there is nothing to complain of."""
-    ended = []
-
-    async def streams(scope, receive, send):
-        if scope["path"] == "/":
-            await hello(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            while True:
-                await send({"type": "http.response.body", "body": b"more", "more_body": True})
-                await asyncio.sleep(0.001)
-        except OSError as error:
-            ended.append(error)
-            if raised == "from it":
-                raise KeyError("the client left")  # noqa: B904 - as Starlette does it
-            if raised == "in a group":
-                raise ExceptionGroup("of tasks", [error]) from None
-            raise
-
-    with serving(lifeless(streams)) as server:
-        client = server.connect()
-        client.sendall(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert client.recv(1000)
-        leave(client, how)
-        wait_until(lambda: ended)
-        is_served(server)
-        assert server.server.service.failures == 0
-    assert server.complaints == []
-
-
 def test_what_is_wrong_besides_is_told(serving):
     async def broken(scope, receive, send):
         if scope["path"] == "/":

@@ -421,7 +421,7 @@ def test_pathsend(factory, folder):
         await send({"type": "http.response.pathsend", "path": str(folder / name)})
 
     os.mkfifo(folder / "fifo")
-    with Running(lifeless(application), factory) as server:
+    with Running(lifeless(application), factory, pathsend=True) as server:
         with server.connect() as client:
             assert ask(client, "/large.bin")[::2] == (200, LARGE)
             assert ask(client, "/hello.txt")[::2] == (200, b"Hello, world\n")

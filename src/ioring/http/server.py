@@ -148,6 +148,7 @@ class Server:
             service.requests_max = configuration.limit_max_requests
             service.requests_max += random.randint(0, configuration.limit_max_requests_jitter)
         service.root_path = configuration.root_path
+        service.pathsend = configuration.pathsend
         service.head_max = configuration.limit_head or sys.maxsize
         service.body_max = configuration.limit_body
         service.concurrency_max = configuration.limit_concurrency

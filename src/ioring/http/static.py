@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ioring.http._asgi import EXTENSIONS, AsgiExchange
+from ioring.http._asgi import PATHSEND, AsgiExchange
 from ioring.http._exchange import Exchange
 from ioring.http._mounts import Mounts
 from ioring.http._response_cache import Answer, Answers
@@ -439,7 +439,8 @@ async def send_by_messages(reply: Reply, scope: Scope, send: Send) -> None:
         return await send({"type": "http.response.body", "body": b""})
     if reply.file is None:
         return await send({"type": "http.response.body", "body": reply.body()})
-    if scope.get("extensions") is EXTENSIONS and reply.parts == [(0, reply.file.status.st_size)]:
+    told = (scope.get("extensions") or {}).get("http.response.pathsend")
+    if told == PATHSEND and reply.parts == [(0, reply.file.status.st_size)]:
         # Our server opens it before it returns from the call, so that nobody can put another in its place.
         return await send({"type": "http.response.pathsend", "path": f"/proc/self/fd/{reply.file.descriptor}"})
     loop = asyncio.get_running_loop()
@@ -449,13 +450,25 @@ async def send_by_messages(reply: Reply, scope: Scope, send: Send) -> None:
             continue
         offset, size = part
         while size:
-            data = await loop.run_in_executor(None, os.pread, reply.file.descriptor, min(size, PIECE), offset)
+            data = in_memory(reply.file.descriptor, min(size, PIECE), offset)
+            if not data:
+                data = await loop.run_in_executor(None, os.pread, reply.file.descriptor, min(size, PIECE), offset)
             if not data:
                 raise OSError(f"the file ended {size} bytes too early: it is shorter than it was")
             offset += len(data)
             size -= len(data)
             await send({"type": "http.response.body", "body": data, "more_body": True})
     return await send({"type": "http.response.body", "body": b""})
+
+
+def in_memory(descriptor: int, size: int, offset: int) -> bytes:
+    """Bytes of a file, as far as the kernel has them in memory; none when it would wait for a disk."""
+    data = bytearray(size)
+    try:
+        count = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
+    except OSError:  # also of file systems that do not know that
+        return b""
+    return bytes(memoryview(data)[:count])
 
 
 # What the server is told.

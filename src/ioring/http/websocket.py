@@ -94,6 +94,7 @@ class WebSocket(Messages):
         scope = exchange.scope()
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if scope["scheme"] in ("https", "wss") else "ws"
+        scope["asgi"]["spec_version"] = "2.5"
         scope["subprotocols"] = [
             item.strip().decode("latin-1")
             for name, value in exchange.headers
