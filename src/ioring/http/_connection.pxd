@@ -52,6 +52,8 @@ cdef class Connection(QueueingConnection):
     cdef bint encoded               # it has a header transfer-encoding
     cdef long long content_length
     cdef bytes upgrade
+    cdef bint tunnel                # it is a CONNECT: what follows is not HTTP
+    cdef bint stopped               # a callback has stopped the parser
     cdef int refusal                # the status to answer it with when it is not understood; 0: none, just close
     cdef bint body_follows          # it has an Upgrade and content, and the parser stops behind its head
 

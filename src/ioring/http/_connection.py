@@ -97,20 +97,29 @@ class Connection(QueueingConnection):
         elif self.state != HEAD:
             self.overhead += size
             self.content_came(size)
-        self.shared = False
+        self.shared = self.stopped = False
+        rest: bytes = None
+        fault: str = None
         try:
             try:
                 self.parser.feed_data(data)
             finally:
                 self.first = None
         except httptools.HttpParserUpgrade as upgrade:
-            return self.give_over(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, Refused):
+            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserCallbackError:
+            if not self.stopped:
                 raise
-            return 0 if self.state == DEAF else self.answer_bad()
         except httptools.HttpParserError as error:
-            return 0 if self.state == DEAF else self.bad(400, str(error), None)
+            fault = str(error)
+        # What follows is not done in the handlers: it may parse the rest, and what is raised in a handler is taken for
+        # a consequence of what was handled.
+        if rest is not None:
+            return self.give_over(rest)
+        if self.stopped:
+            return 0 if self.state == DEAF else self.answer_bad()
+        if fault is not None:
+            return 0 if self.state == DEAF else self.bad(400, fault, None)
         if self.state == HEAD:
             # head_size counts complete lines alone, so that an endless one would not be noticed. All received bytes
             # count here, but for those that came together with the end of another request.
@@ -126,6 +135,7 @@ class Connection(QueueingConnection):
         if self.body_follows:
             return
         if self.state == DEAF:  # nothing follows the request before this one
+            self.stopped = True
             raise Refused
         self.target = b""
         self.headers = []
@@ -225,7 +235,7 @@ class Connection(QueueingConnection):
         if service.requests == service.requests_max:
             service.exhausted()
         if parser.should_upgrade():
-            exchange.keep_alive = False
+            self.tunnel = exchange.method == "CONNECT"
             self.upgrading = (
                 self.upgrade is not None
                 and self.current is None  # a pipelined request is answered as if it had no Upgrade
@@ -235,7 +245,9 @@ class Connection(QueueingConnection):
                 and ioring_http_lists(PyBytes_AS_STRING(self.upgrade), PyBytes_GET_SIZE(self.upgrade), b"websocket")
             )
             # The parser takes what follows for another protocol. It is content when the protocol stays HTTP.
-            self.body_follows = exchange.has_body and exchange.method != "CONNECT"
+            self.body_follows = exchange.has_body and not self.tunnel
+            if self.upgrading or self.tunnel:
+                exchange.keep_alive = False
         self.receiving = exchange
         self.headers = None
         self.overhead = 0
@@ -286,6 +298,7 @@ class Connection(QueueingConnection):
     def refuse(self, status, message):
         """Stops the parser: the request is answered with an error; 0: the connection is closed."""
         self.refusal = status
+        self.stopped = True
         if status:
             self.service.trouble(self, message, None)
         raise Refused
@@ -341,8 +354,11 @@ class Connection(QueueingConnection):
         if self.body_follows:
             return self.receive_body(rest)
         if not self.upgrading or exchange is None:
-            self.state = DEAF
-            return 0
+            if self.state == DEAF or self.tunnel:
+                self.state = DEAF
+                return 0
+            self.parser = httptools.HttpRequestParser(self)  # the protocol stays HTTP
+            return self.consume(rest) if rest else 0
         self.upgrading = False
         self.state = DEAF
         self.deadline = math.inf
