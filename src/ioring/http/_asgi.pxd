@@ -1,7 +1,7 @@
 cimport cython
 from cpython.object cimport PyObject
 from ioring.loop._awaitable cimport Awaitable, ready, until
-from ioring.http._exchange cimport Exchange, path_of
+from ioring.http._exchange cimport Exchange
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
 from ioring.http._waiters cimport waiting, wake

@@ -178,8 +178,6 @@ class AsgiExchange(Exchange):
         if at >= 0:
             path = target[:at]
             query = target[at + 1 :]
-        if not path.startswith(b"/"):
-            path = path_of(path)
         text: str
         if b"%" in path:
             text = unquote_to_bytes(path).decode("utf-8", "replace")

@@ -93,18 +93,25 @@ class Connection(QueueingConnection):
             self.expect(HEAD)
             self.head_size = 0
             self.fresh = False
-            self.first = data
+            self.line = data
+            self.line_at = 0
+            self.first = True
         elif self.state != HEAD:
             self.overhead += size
             self.content_came(size)
+        elif self.line.find(b"\n", self.line_at + 2) < 0:  # the end of the request line has not come yet
+            self.line += data
         self.shared = self.stopped = False
         rest: bytes = None
         fault: str = None
         try:
+            self.data = data
             try:
                 self.parser.feed_data(data)
             finally:
-                self.first = None
+                self.data = None
+                if self.state != HEAD:
+                    self.line = None
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError:
@@ -147,7 +154,10 @@ class Connection(QueueingConnection):
         self.upgrade = None
         if self.state != HEAD:  # in the same bytes as the one before it
             self.shared = True
-            self.first = None
+            self.first = False
+            if self.line is not self.data:
+                self.line = self.data
+                self.line_at = 0
             self.expect(HEAD)
 
     def on_url(self, url: bytes):
@@ -174,6 +184,8 @@ class Connection(QueueingConnection):
         if known != IORING_HTTP_OTHER:
             if known == IORING_HTTP_HOST:
                 self.hosts += 1
+                if not ioring_http_is_host(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
+                    self.refuse(400, f"{value!r} is no host (header host)")
             elif known == IORING_HTTP_CONTENT_LENGTH:
                 number = ioring_http_number(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
                 if number < 0:
@@ -201,21 +213,23 @@ class Connection(QueueingConnection):
             exchange = AsgiExchange.__new__(AsgiExchange)
         else:
             exchange = Exchange.__new__(Exchange)
-        exchange.http11 = self.first is not None and ioring_http_is_11(
-            PyBytes_AS_STRING(self.first),
-            PyBytes_GET_SIZE(self.first),
+        exchange.http11 = self.first and ioring_http_is_11(
+            PyBytes_AS_STRING(self.line),
+            PyBytes_GET_SIZE(self.line),
             PyBytes_AS_STRING(method),
             PyBytes_GET_SIZE(method),
             PyBytes_AS_STRING(self.target),
             PyBytes_GET_SIZE(self.target),
         )
-        if not exchange.http11:
-            version = parser.get_http_version()  # slower than looking at the request line
-            exchange.http11 = version == "1.1"
-            if not exchange.http11 and version != "1.0":
-                self.refuse(505, f"version {version} of HTTP")
+        if exchange.http11:
+            # The next request is looked for behind this one.
+            self.line_at = PyBytes_GET_SIZE(method) + PyBytes_GET_SIZE(self.target) + 1
+        else:
+            exchange.http11 = self.check_version()
         if self.hosts != 1 and (exchange.http11 or self.hosts):
             self.refuse(400, "no header host" if self.hosts == 0 else "several headers host")
+        if PyBytes_AS_STRING(self.target)[0] != 47 or self.target.find(b"#") >= 0:  # 47: /
+            self.to_origin_form(method)
         if self.encoded and not exchange.http11:
             self.refuse(400, "a header transfer-encoding in a request of HTTP/1.0")
         if service.body_max and self.content_length > service.body_max:
@@ -255,6 +269,46 @@ class Connection(QueueingConnection):
         self.waits_since = service.now
         self.expect(BODY)
         self.add(exchange)
+
+    def check_version(self):
+        """Whether a request that does not begin as most do is one of HTTP/1.1; refuses what is not of HTTP/1.
+
+        The parser takes RTSP and ICE, too, and does not say which of them it was.
+        """
+        line: bytes = self.line
+        version = self.parser.get_http_version()  # slower than looking at the request line
+        at: cython.Py_ssize_t = line.find(b" %b " % self.target, self.line_at)
+        if at >= 0:
+            at += PyBytes_GET_SIZE(self.target) + 2
+            self.line_at = at
+            if line[at : at + OVERHEAD_MAX].lstrip(b" ")[:5] != b"HTTP/":
+                self.refuse(400, "the protocol is not HTTP")
+        if version != "1.1" and version != "1.0":
+            self.refuse(505, f"version {version} of HTTP")
+        return version == "1.1"
+
+    def to_origin_form(self, method):
+        """Takes the host out of a target that is a whole URI, and a fragment away, which no target may have.
+
+        The host of such a target is the one that counts (RFC 9112, section 3.2.2).
+        """
+        target: bytes = self.target.partition(b"#")[0]
+        if not target.startswith(b"/") and target != b"*" and method != b"CONNECT":
+            _, separator, rest = target.partition(b"://")
+            size: cython.Py_ssize_t = len(rest)
+            for mark in (b"/", b"?"):
+                at = rest.find(mark)
+                if 0 <= at < size:
+                    size = at
+            host: bytes = rest[:size]
+            if not separator or size == 0 or not ioring_http_is_host(PyBytes_AS_STRING(host), size):
+                self.refuse(400, f"{self.target!r} is no target")
+            target = rest[size:]
+            if not target.startswith(b"/"):
+                target = b"/" + target
+            self.headers = [(b"host", host), *[pair for pair in self.headers if pair[0] != b"host"]]
+        self.target = target
+        return 0
 
     def on_body(self, body: bytes):
         exchange = self.receiving

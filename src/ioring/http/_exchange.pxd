@@ -59,4 +59,3 @@ cdef class Exchange(ResponseHead):
 
 
 cdef object too_long()
-cdef bytes path_of(bytes target)

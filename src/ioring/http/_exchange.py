@@ -263,12 +263,3 @@ class Exchange(ResponseHead):
 
 def too_long():
     return RuntimeError("the response is longer than its content-length")
-
-
-def path_of(target):
-    """The path of a target that is a whole URI, such as http://host/path; any other target is returned as it is."""
-    _, separator, rest = target.partition(b"://")
-    if not separator:
-        return target
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/"

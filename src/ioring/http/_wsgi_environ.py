@@ -48,8 +48,6 @@ def environ(exchange: Exchange, channel: Channel, base: dict, body):
     if at >= 0:
         path = target[:at]
         query = target[at + 1 :]
-    if not path.startswith(b"/"):
-        path = path_of(path)
     if b"%" in path:
         path = unquote_to_bytes(path)
     client = channel.client

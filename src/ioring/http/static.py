@@ -93,10 +93,7 @@ class Files:
 
     def answer(self, exchange: Exchange, raw: bytes) -> None:
         """Answers a request whose Answer is not ready; ``raw`` is its path, as it was received."""
-        path = raw
-        if not path.startswith(b"/"):
-            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-        path = urllib.parse.unquote_to_bytes(path[len(self.prefix) :])
+        path = urllib.parse.unquote_to_bytes(raw[len(self.prefix) :])
         loop = exchange.service.loop
         key = self.prefix + spelled(path)
         try:
