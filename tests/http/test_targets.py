@@ -89,7 +89,7 @@ def test_mounts_look_at_the_path(serving, tmp_path):
         assert asked(server, b"http://b/?x=/static/file")[0] == "/"
 
 
-@pytest.mark.parametrize("pieces", [1, 1000])
+@pytest.mark.parametrize("pieces", [1, 70, 1000])
 @pytest.mark.parametrize("before", [b"", b"\r\n", b"pipelined", b"the same"])
 @pytest.mark.parametrize(
     "method, protocol, status",

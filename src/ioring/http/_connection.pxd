@@ -1,7 +1,7 @@
 cimport cython
 from ioring.http._asgi cimport AsgiExchange
 from ioring.http._deadlines cimport BODY, DEAF, HEAD, IDLE
-from ioring.http._exchange cimport Exchange
+from ioring.http._exchange cimport DISCARDED_MAX, Exchange
 from ioring.http._request_queue cimport QueueingConnection
 from ioring.http._waiters cimport waiting, wake
 from ioring.loop._stream_transport cimport Stream
@@ -11,6 +11,7 @@ cdef extern from "http.h":
         IORING_HTTP_OTHER
         IORING_HTTP_HOST
         IORING_HTTP_EXPECT
+        IORING_HTTP_CONNECTION
         IORING_HTTP_UPGRADE
         IORING_HTTP_CONTENT_LENGTH
         IORING_HTTP_TRANSFER_ENCODING

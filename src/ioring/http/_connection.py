@@ -13,10 +13,6 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 OVERHEAD_MAX = cython.declare(cython.Py_ssize_t, 65536)
 """Bytes of chunk sizes, chunk extensions and trailers that a request may have, besides 16 for each byte of content."""
 
-DISCARDED_MAX = cython.declare(cython.Py_ssize_t, 1 << 20)
-"""Bytes of content that are received though the response is complete, so that the connection can be used again. A
-connection with more than that is closed."""
-
 SENDS_NO_MORE = 1
 GONE = 2
 
@@ -88,7 +84,7 @@ class Connection(QueueingConnection):
     def consume(self, data):
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(data)
         if self.state == DEAF:
-            return 0
+            return self.dropped()
         if self.state == IDLE:
             self.expect(HEAD)
             self.head_size = 0
@@ -99,7 +95,7 @@ class Connection(QueueingConnection):
         elif self.state != HEAD:
             self.overhead += size
             self.content_came(size)
-        elif self.line.find(b"\n", self.line_at + 2) < 0:  # the end of the request line has not come yet
+        elif not self.headers:  # the end of the request line may not have come yet
             self.line += data
         self.shared = self.stopped = False
         rest: bytes = None
@@ -171,7 +167,11 @@ class Connection(QueueingConnection):
     def on_header(self, name: bytes, value: bytes):
         known: cython.int
         number: cython.longlong
-        if self.receiving is not None:  # of the trailer section, which is left out
+        exchange: Exchange = self.receiving
+        if exchange is not None:  # of the trailer section, which is left out
+            if ioring_http_known(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)) == IORING_HTTP_CONNECTION:
+                # The parser obeys it, and takes no request that follows a "close".
+                exchange.keep_alive = False
             return
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(value)
         if size and (PyBytes_AS_STRING(value)[size - 1] == 32 or PyBytes_AS_STRING(value)[size - 1] == 9):
@@ -241,7 +241,7 @@ class Connection(QueueingConnection):
         exchange.headers = self.headers
         exchange.content_length = self.content_length
         exchange.has_body = self.content_length > 0 or self.encoded
-        exchange.expects_continue = self.expects_continue and exchange.http11
+        exchange.expects_continue = self.expects_continue and exchange.http11 and exchange.has_body
         exchange.left = -1
         exchange.began = service.loop.time() if service.timed else service.now
         exchange.keep_alive = parser.should_keep_alive() and not service.stopping
@@ -368,7 +368,7 @@ class Connection(QueueingConnection):
         exchange: Exchange
         self.state = DEAF
         if self.refusal == 0:
-            return self.close()
+            return self.linger()
         exchange = self.receiving
         if exchange is not None and exchange is not self.current:
             # It waits in the queue: those before it are answered first.
