@@ -15,7 +15,7 @@ from ioring.http.asgi_types import Receive, Scope, Send
 from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
-from ioring.http.folder import Folder, Found, Page, Redirect, Variant
+from ioring.http.folder import Folder, Found, Page, Redirect, Variant, resolved
 from ioring.http.open_file_cache import Kept, given_up, kept_of, with_room
 from ioring.http.sendfile import File, Part, Sending, sent
 
@@ -93,7 +93,7 @@ class Files:
 
     def answer(self, exchange: Exchange, raw: bytes) -> None:
         """Answers a request whose Answer is not ready; ``raw`` is its path, as it was received."""
-        path = urllib.parse.unquote_to_bytes(raw[len(self.prefix) :])
+        path = resolved(urllib.parse.unquote_to_bytes(raw[len(self.prefix) :]))
         loop = exchange.service.loop
         key = self.prefix + spelled(path)
         try:
@@ -380,7 +380,7 @@ class StaticFiles:
         root, path = scope.get("root_path", ""), scope["path"]
         if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
             path = path[len(root) :]
-        name = _bytes_of(path, scope.get("raw_path"))
+        name = resolved(_bytes_of(path, scope.get("raw_path")))
         exchange = getattr(send, "__self__", None)
         if not isinstance(exchange, AsgiExchange):
             return await send_by_messages(await self._reply(loop, scope, root, name), scope, send)
