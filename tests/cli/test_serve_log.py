@@ -13,8 +13,8 @@ import pytest
 
 from http_servers import LAST
 from ioring.http import log as log_module
-from ioring.http.repetitions import KINDS_MAX, LINES_MAX, OTHERS, Repetitions
 from ioring.http.log import PIPE_BUF, Log, escaped, whole_lines
+from ioring.http.repetitions import KINDS_MAX, LINES_MAX, OTHERS, Repetitions
 from serving import WAIT_S, Serving, curl
 
 BROKEN = """

@@ -93,7 +93,7 @@ def test_who_goes_on_for_seconds_gets_the_response_too():
         until = time.monotonic() + 4
         while time.monotonic() < until:
             client.sendall(bytes(10_000))
-            time.sleep(0.2)  # noqa: TID251 - what is tried is a client that takes its time
+            time.sleep(0.2)
         assert b"".join(iter(lambda: client.recv(1 << 16), b"")).startswith(b"HTTP/1.1 401")
     assert server.complaints == []
 

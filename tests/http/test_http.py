@@ -365,7 +365,9 @@ def test_body_of_a_request_for_another_protocol_that_nobody_wants(serving):
 
 def test_what_is_asked_behind_an_upgrade_that_is_not_taken(serving):
     """As curl does with --http2, and Java's HttpClient."""
-    request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n"
+    request = (
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n"
+    )
     with serving(lifeless(hello)) as server, server.connect() as client:
         for _ in range(3):
             client.sendall(request)

@@ -52,7 +52,7 @@ class Dropped(Awaitable):
     def step(self):
         self.finished = self.passed
         self.passed = True
-        return None
+        return
 
 
 class Receive(Awaitable):

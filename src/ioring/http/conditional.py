@@ -7,6 +7,12 @@ from collections.abc import Collection, Iterable
 RANGES_MAX = 16
 """A request for more ranges than this gets the whole file: no real client needs that many."""
 
+TAGS_MAX = 256
+"""Entity tags of a list that are looked at."""
+
+ACCEPTED_MAX = 1024
+"""A longer value of accept-encoding counts as none: no real client has one."""
+
 CODINGS = (b"br", b"zstd", b"gzip")
 """Encodings that a file beside another may have; the better ones first."""
 
@@ -15,14 +21,14 @@ class Headers:
     """Those of a request that matter here; values of the same name are joined."""
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        self.values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, list[bytes]] = {}
         for name, value in pairs:
             if name.startswith(b"if-") or name in (b"range", b"accept-encoding"):
-                known = self.values.get(name)
-                self.values[name] = value if known is None else known + b", " + value
+                self.values.setdefault(name, []).append(value)
 
     def get(self, name: bytes) -> bytes | None:
-        return self.values.get(name)
+        values = self.values.get(name)
+        return None if values is None else b", ".join(values)
 
 
 def precondition(headers: Headers, etag: bytes, modified: int) -> int | None:
@@ -51,7 +57,7 @@ def names(value: bytes, etag: bytes, weak: bool) -> bool:
     """Whether a list of entity tags has one, or is `*`."""
     if value.strip() == b"*":
         return True
-    for item in value.split(b","):
+    for item in value.split(b",", TAGS_MAX)[:TAGS_MAX]:
         item = item.strip()
         if item == etag or (weak and item.startswith(b"W/") and item[2:] == etag):
             return True
@@ -87,7 +93,7 @@ def ranges_of(headers: Headers, etag: bytes, modified: int, size: int) -> list[t
         elif time_of(condition) != modified:
             return None
     unit, separator, listed = value.partition(b"=")
-    items = listed.split(b",")
+    items = listed.split(b",", RANGES_MAX)
     if not separator or unit.strip().lower() != b"bytes" or len(items) > RANGES_MAX:
         return None
     parts = []
@@ -131,7 +137,7 @@ def coding_of(accepted: bytes | None, available: Collection[bytes]) -> bytes | N
         accepted: the value of accept-encoding, or None.
         available: names of encodings, a subset of CODINGS.
     """
-    if not accepted:
+    if not accepted or len(accepted) > ACCEPTED_MAX:
         return None
     weights = {}
     for item in accepted.lower().split(b","):

@@ -36,7 +36,8 @@ LEVELS = {"info": 20, "warning": 30, "error": 40}
 LOST_STATUS = 499
 """The status that is logged when the client has gone before the response, as nginx does."""
 
-UNSAFE = re.compile(r"""[^!#-\[\]-~]""")
+ESCAPES = {code: f"\\x{code:02x}" for code in range(256) if not 0x20 < code < 0x7F or chr(code) in '"\\'}
+"""What is written for a byte that could be taken for something else in a line."""
 
 
 class Log:
@@ -177,7 +178,7 @@ def escaped(target: bytes) -> str:
 
 
 def safe(text: str) -> str:
-    return UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return text.translate(ESCAPES)
 
 
 def shortened(text: str, most: int) -> str:
