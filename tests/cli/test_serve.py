@@ -174,6 +174,9 @@ def test_lifespan_that_an_application_does_not_know(tmp_path):
         with Serving(tmp_path, "main:app", *arguments, **options) as server:
             assert server.get() == "(None, None, '', '/')"
         assert server.errors == []
+        # One that fails by mistake looks the same: so it is said.
+        told = [line for line in server.output if r"raised an exception in it: ValueError: no\nlifespan" in line]
+        assert len(told) == (arguments != ("--lifespan", "off"))
     (tmp_path / "main.py").write_text("import os\nos.environ['DO'] = 'raise'\n" + LIFESPAN)
     last, logged = failed("main:app", "--lifespan", "on", cwd=tmp_path)
     assert last == "ioring serve: the application failed to start: ValueError: no lifespan"

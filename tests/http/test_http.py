@@ -472,7 +472,7 @@ def test_application_that_is_ready_when_nobody_waits_for_it_any_more(http_loop):
             said.set()
             await receive()
 
-        lifespan = Lifespan(application, False, lambda *told: complaints.append(told))
+        lifespan = Lifespan(application, False, lambda *told: complaints.append(told), print)
         starting = asyncio.create_task(lifespan.startup())
         await begun.wait()
         starting.cancel()

@@ -53,7 +53,7 @@ def test_hosts(serving, host):
             b"a%2",
             b"a%zz",
         ),
-        *(b"a\tb", b"http://a", b"a^", b"a|b", b"a`", b"{a}", b"[" + b"1" * 100 + b"]", b"a:" + b"9" * 30),
+        *(b"a%zz", b"a\tb", b"http://a", b"a^", b"a|b", b"a`", b"{a}", b"[" + b"1" * 100 + b"]", b"a:" + b"9" * 30),
     ],
 )
 def test_what_is_no_host(serving, host):

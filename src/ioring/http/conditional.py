@@ -1,7 +1,10 @@
 """What the headers of a request say about a file: preconditions, ranges, encodings (RFC 9110)."""
 
 import calendar
+import datetime
 import email.utils
+import re
+import time
 from collections.abc import Collection, Iterable
 
 RANGES_MAX = 16
@@ -15,6 +18,17 @@ ACCEPTED_MAX = 1024
 
 CODINGS = (b"br", b"zstd", b"gzip")
 """Encodings that a file beside another may have; the better ones first."""
+
+
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+NAME = rb"(?P<month>" + b"|".join(MONTHS) + rb")"
+CLOCK = rb"(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
+DATES = (
+    re.compile(rb"[A-Z][a-z]{2}, (?P<day>[0-9]{2}) " + NAME + rb" (?P<year>[0-9]{4}) " + CLOCK + rb" GMT"),
+    re.compile(rb"[A-Z][a-z]{5,8}, (?P<day>[0-9]{2})-" + NAME + rb"-(?P<year>[0-9]{2}) " + CLOCK + rb" GMT"),
+    re.compile(rb"[A-Z][a-z]{2} " + NAME + rb" (?P<day>[0-9]{2}| [0-9]) " + CLOCK + rb" (?P<year>[0-9]{4})"),
+)
+"""The three forms of a date (RFC 9110, section 5.6.7). Anything else is none, and to be ignored."""
 
 
 class Headers:
@@ -68,10 +82,22 @@ def time_of(value: bytes | None) -> int | None:
     """The seconds of an HTTP date; None when it is none."""
     if value is None:
         return None
+    for form in DATES:
+        match = form.fullmatch(value.strip())
+        if match is not None:
+            break
+    else:
+        return None
+    day, month, year = int(match["day"]), MONTHS.index(match["month"]) + 1, int(match["year"])
+    if len(match["year"]) == 2:  # not more than 50 years from now (RFC 9110, section 5.6.7)
+        this = time.gmtime().tm_year
+        year += this - this % 100
+        year -= 100 if year > this + 50 else 0
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
     try:
-        parts = email.utils.parsedate(value.decode("ascii"))
-        return None if parts is None else calendar.timegm((*parts[:6], 0, 1, 0))
-    except (ValueError, OverflowError, TypeError):
+        # A leap second counts as the first one of the next minute.
+        return calendar.timegm(datetime.datetime(year, month, day, hour, minute).timetuple()) + second
+    except (ValueError, OverflowError):
         return None
 
 

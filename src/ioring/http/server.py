@@ -99,7 +99,7 @@ class Server:
         service = self.service = self._make_service(loop)
         self._started = True
         if application.kind == "asgi" and configuration.lifespan != "off":
-            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
+            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log, self.log.info)
             await self._lifespan.startup()
             service.state = self._lifespan.state
         self.listeners = listeners
