@@ -115,6 +115,49 @@ def test_head(serving):
 
 
 @pytest.mark.parametrize("length", [None, b"5"])
+def test_reset_content_has_none(serving, length):
+    """205: the length is 0, whatever the application says (RFC 9110, 15.3.6)."""
+
+    async def application(scope, receive, send):
+        headers = [] if length is None else [(b"content-length", length)]
+        await send({"type": "http.response.start", "status": 205, "headers": headers})
+        await send({"type": "http.response.body", "body": b"he", "more_body": True})
+        await send({"type": "http.response.body", "body": b"llo"})
+
+    with serving(lifeless(application)) as server:
+        said = server.talk(GET + LAST)
+    first, second, rest = said.split(b"\r\n\r\n")
+    assert rest == b""
+    for head in first, second:
+        assert head.startswith(b"HTTP/1.1 205")
+        assert head.count(b"content-length: ") == head.count(b"content-length: 0") == 1
+        assert b"transfer-encoding" not in head
+    assert server.complaints == []
+
+
+@pytest.mark.parametrize(
+    "line, status",
+    [
+        (b"PROPFIND /", 200),
+        (b"FOO /", 501),
+        (b"Get /", 501),
+        (b"X-Y_Z.1 /", 501),
+        (b"\x16\x03\x01 /", 400),
+        (b"F(O /", 400),
+        (b"@ /", 400),
+        (b"A" * 100 + b" /", 400),
+    ],
+)
+def test_methods(serving, line, status):
+    with serving(lifeless(hello)) as server:
+        said = server.talk(line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 %d " % status)
+        said = server.talk(GET + line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 200 " in said[1:] if status == 200 else b"HTTP/1.1 400 " in said
+
+
+@pytest.mark.parametrize("length", [None, b"5"])
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
 def test_body_where_there_is_none(serving, method, status, length):
     """It is not sent; its length is told where that may stand (RFC 9110, 8.6)."""
