@@ -183,7 +183,7 @@ def test_levels(tmp_path):
     (tmp_path / "main.py").write_text(BROKEN)
     with Serving(tmp_path, "main:app", "--no-access-log", application=BROKEN) as server:
         ask(server, b"GET /")
-    assert len(server.output) == 1
+    assert not any('"GET' in line for line in server.output)
     process = subprocess.Popen(
         [sys.executable, "-m", "ioring", "serve", "main:app", "--uds", "s", *options],
         cwd=tmp_path,
