@@ -18,9 +18,10 @@ from click.testing import CliRunner
 import ioring
 import needed
 from ioring.cli.serve import serve
+from ioring.http import forwarded
 from ioring.http.configuration import Configuration, ConfigurationError
 from ioring.http.env_file import load_environment, variables
-from ioring.http.forwarded import Proxies
+from ioring.http.forwarded import HOPS_MAX, Proxies
 from ioring.http.options import Options
 from serving import WAIT_S, Serving, curl
 
@@ -173,6 +174,9 @@ def test_lifespan_that_an_application_does_not_know(tmp_path):
         with Serving(tmp_path, "main:app", *arguments, **options) as server:
             assert server.get() == "(None, None, '', '/')"
         assert server.errors == []
+        # One that fails by mistake looks the same: so it is said.
+        told = [line for line in server.output if r"raised an exception in it: ValueError: no\nlifespan" in line]
+        assert len(told) == (arguments != ("--lifespan", "off"))
     (tmp_path / "main.py").write_text("import os\nos.environ['DO'] = 'raise'\n" + LIFESPAN)
     last, logged = failed("main:app", "--lifespan", "on", cwd=tmp_path)
     assert last == "ioring serve: the application failed to start: ValueError: no lifespan"
@@ -467,6 +471,16 @@ def test_who_began(allowed, header, found):
     proxies = Proxies(allowed)
     assert proxies.client_of([(b"host", b"a"), (b"x-forwarded-for", header)], ("10.0.0.1", 1)) == found
     assert proxies.trusts(("10.0.0.1", 1))
+
+
+@pytest.mark.parametrize("headers", [1, 8000])
+def test_long_chains_of_proxies_are_looked_at_for_a_part(headers, monkeypatch):
+    looked = []
+    monkeypatch.setattr(forwarded, "split", lambda text: looked.append(text) or (text, 0))
+    values = [b",".join(b"1::%x" % number for number in range(start, 8000, headers)) for start in range(headers)]
+    pairs = [(b"x-forwarded-for", value) for value in values]
+    assert Proxies("*").client_of(pairs, ("10.0.0.1", 1)) == (f"1::{8000 - HOPS_MAX:x}", 0)
+    assert len(looked) == HOPS_MAX
 
 
 def test_who_is_trusted():

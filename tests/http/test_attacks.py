@@ -12,6 +12,7 @@ import time
 import pytest
 
 from http_servers import GET, LAST, QUEUES_MAX, WAIT_S, body_of, echo, hello, lifeless, read_all, read_response
+from ioring.http import repetitions
 from ioring.http.server import ServerService
 from rings import RESET, wait_until
 
@@ -95,6 +96,65 @@ def test_reset_while_the_response_is_sent(serving):
         is_served(server)
 
 
+@pytest.mark.parametrize("kind", ["response", "WebSocket"])
+def test_what_is_sent_after_a_loss_is_dropped_in_silence(serving, caplog, kind):
+    """Between the loss and the turn in which the connection is told of it."""
+    ended = []
+
+    async def sends(scope, receive, send):
+        if scope["path"] == "/":
+            await hello(scope, receive, send)
+            return
+        piece = {"type": "http.response.body", "body": b"more", "more_body": True}
+        if kind == "response":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        else:
+            piece = {"type": "websocket.send", "bytes": b"more"}
+            await receive()
+            await send({"type": "websocket.accept"})
+        await send(piece)
+        [connection] = server.server.service.connections
+        connection.transport.abort()
+        for _ in range(100):
+            await send(piece)
+        while not (await receive())["type"].endswith(".disconnect"):
+            pass
+        ended.append(True)
+
+    begin = b"GET /long HTTP/1.1\r\nHost: a\r\n"
+    if kind == "WebSocket":
+        begin += b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        begin += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    with serving(lifeless(sends)) as server:
+        with server.connect() as client:
+            client.sendall(begin + b"\r\n")
+            wait_until(lambda: ended)
+        is_served(server)
+    assert server.complaints == []
+    assert caplog.records == []
+
+
+def test_complaints_that_clients_bring_about_are_counted_after_some(serving, monkeypatch):
+    monkeypatch.setattr(repetitions, "PERIOD_S", 0.5)
+
+    async def breaks(scope, receive, send):
+        if scope["path"] == "/broken":
+            raise ValueError(scope["query_string"].decode())
+        await hello(scope, receive, send)
+
+    with serving(lifeless(breaks)) as server:
+        for number in range(50):
+            server.talk(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: %d\r\n\r\n" % number)
+            server.talk(b"GET /broken?%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+        wait_until(lambda: sum("more times" in message for message, _ in server.complaints) == 2)
+        said = [message for message, _ in server.complaints]
+        assert sum("is expected" in message for message in said) <= 2 * repetitions.LINES_MAX + 2
+        assert sum("raised an exception" in message for message in said) <= 2 * repetitions.LINES_MAX + 2
+        server.talk(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: again\r\n\r\n")
+        assert "b'again'" in server.complaints[-1][0], "counting begins anew"
+        is_served(server)
+
+
 def test_disconnect_is_told(serving):
     told = []
 
@@ -118,40 +178,6 @@ def leave(client, how):
     if how == "reset":
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     client.close()
-
-
-@pytest.mark.parametrize("how", ["reset", "end"])
-@pytest.mark.parametrize("raised", ["itself", "from it", "in a group"])
-def test_send_fails_when_the_client_has_gone(serving, how, raised):
-    """A stream that listens to nothing would go on for ever; there is nothing to complain of."""
-    ended = []
-
-    async def streams(scope, receive, send):
-        if scope["path"] == "/":
-            await hello(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            while True:
-                await send({"type": "http.response.body", "body": b"more", "more_body": True})
-                await asyncio.sleep(0.001)
-        except OSError as error:
-            ended.append(error)
-            if raised == "from it":
-                raise KeyError("the client left")  # noqa: B904 - as Starlette does it
-            if raised == "in a group":
-                raise ExceptionGroup("of tasks", [error]) from None
-            raise
-
-    with serving(lifeless(streams)) as server:
-        client = server.connect()
-        client.sendall(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert client.recv(1000)
-        leave(client, how)
-        wait_until(lambda: ended)
-        is_served(server)
-        assert server.server.service.failures == 0
-    assert server.complaints == []
 
 
 def test_what_is_wrong_besides_is_told(serving):

@@ -169,8 +169,8 @@ def test_compressed(site, coding):
     "path",
     [
         *("/../secret", "/sub/../../secret", "/%2e%2e/secret", "/..%2fsecret", "/sub/%2e%2e%2f%2e%2e%2fsecret"),
-        *("//../secret", "/sub/..", "/./index.html", "/%2fetc/passwd", "/..%5csecret", "/%252e%252e/secret"),
-        *("//etc/passwd", "/index.html/..", "/index.html%00", "/../../../../../../../../../../etc/passwd"),
+        *("//../secret", "/sub/../secret", "/./secret", "/%2fetc/passwd", "/..%5csecret", "/%252e%252e/secret"),
+        *("//etc/passwd", "/index.html/../../secret", "/index.html%00", "/../../../../../../../../../../etc/passwd"),
     ],
 )
 def test_ways_out(site, path):

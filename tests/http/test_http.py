@@ -115,6 +115,49 @@ def test_head(serving):
 
 
 @pytest.mark.parametrize("length", [None, b"5"])
+def test_reset_content_has_none(serving, length):
+    """205: the length is 0, whatever the application says (RFC 9110, 15.3.6)."""
+
+    async def application(scope, receive, send):
+        headers = [] if length is None else [(b"content-length", length)]
+        await send({"type": "http.response.start", "status": 205, "headers": headers})
+        await send({"type": "http.response.body", "body": b"he", "more_body": True})
+        await send({"type": "http.response.body", "body": b"llo"})
+
+    with serving(lifeless(application)) as server:
+        said = server.talk(GET + LAST)
+    first, second, rest = said.split(b"\r\n\r\n")
+    assert rest == b""
+    for head in first, second:
+        assert head.startswith(b"HTTP/1.1 205")
+        assert head.count(b"content-length: ") == head.count(b"content-length: 0") == 1
+        assert b"transfer-encoding" not in head
+    assert server.complaints == []
+
+
+@pytest.mark.parametrize(
+    "line, status",
+    [
+        (b"PROPFIND /", 200),
+        (b"FOO /", 501),
+        (b"Get /", 501),
+        (b"X-Y_Z.1 /", 501),
+        (b"\x16\x03\x01 /", 400),
+        (b"F(O /", 400),
+        (b"@ /", 400),
+        (b"A" * 100 + b" /", 400),
+    ],
+)
+def test_methods(serving, line, status):
+    with serving(lifeless(hello)) as server:
+        said = server.talk(line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 %d " % status)
+        said = server.talk(GET + line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 200 " in said[1:] if status == 200 else b"HTTP/1.1 400 " in said
+
+
+@pytest.mark.parametrize("length", [None, b"5"])
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
 def test_body_where_there_is_none(serving, method, status, length):
     """It is not sent; its length is told where that may stand (RFC 9110, 8.6)."""
@@ -339,13 +382,15 @@ def test_application_that_returns_nothing_to_await(serving):
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
 def test_body_of_a_request_for_another_protocol(serving, protocol, framing, content, pieces):
     """Clients that would rather speak HTTP/2 ask for it with their first request, which may have a body."""
-    request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: %b\r\n%b\r\n\r\n" % (protocol, framing)
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, %b\r\nUpgrade: %b\r\n%b\r\n\r\n"
     with serving(lifeless(echo)) as server, server.connect() as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        data = request + content
+        data = request % (b"x", protocol, framing) + content + request % (b"close", protocol, framing) + content
         for start in range(0, len(data), pieces):
             client.sendall(data[start : start + pieces])
-        assert body_of(read_all(client)) == b"sweet post body"
+        said = read_all(client)
+        assert said.count(b"HTTP/1.1 200 ") == 2
+        assert body_of(said[said.rindex(b"HTTP/1.1") :]) == b"sweet post body"
     assert server.complaints == []
 
 
@@ -356,8 +401,56 @@ def test_body_of_a_request_for_another_protocol_that_nobody_wants(serving):
 
     request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 15\r\n\r\n"
     with serving(lifeless(refuses)) as server:
-        assert server.talk(request + b"sweet").startswith(b"HTTP/1.1 403 ")
-        assert server.talk(request + b"sweet post body" + GET).count(b"HTTP/1.1 ") == 1
+        last = request.replace(b"Connection: ", b"Connection: close, ")
+        assert server.talk(last + b"sweet").startswith(b"HTTP/1.1 403 ")
+        assert server.talk(request + b"sweet post body" + LAST).count(b"HTTP/1.1 403 ") == 2
+
+
+def test_what_is_asked_behind_an_upgrade_that_is_not_taken(serving):
+    """As curl does with --http2, and Java's HttpClient."""
+    request = (
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n"
+    )
+    with serving(lifeless(hello)) as server, server.connect() as client:
+        for _ in range(3):
+            client.sendall(request)
+            status, headers, body = read_response(client)
+            assert (status, headers.get(b"connection"), body) == (200, None, b"hello")
+        client.sendall(request * 3 + LAST)
+        said = read_all(client)
+        assert said.count(b"hello") == 4
+        assert server.talk(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n" + GET).count(b"HTTP/1.1 ") == 1
+    assert server.complaints == []
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"], ids=["plain", "upgrade"])
+@pytest.mark.parametrize(
+    "rest, statuses",
+    [
+        (b"Content-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\n\r\n", [200, 400]),
+        (b"Content-Length: 3\r\n\r\nabcno request\r\n\r\n", [200, 400]),
+        (b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + bytes(20) + b"\r\n0\r\n\r\n", [413]),
+        (b"Transfer-Encoding: chunked\r\n\r\nx\r\n", [400]),
+    ],
+    ids=["no host", "nonsense", "too much", "no chunk"],
+)
+def test_what_is_refused_behind_the_head_of_a_request_for_another_protocol(serving, upgrade, rest, statuses):
+    """It is parsed by another parser, and what is wrong there is answered as ever."""
+
+    async def application(scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    with serving(lifeless(application), limit_body=10) as server:
+        said = server.talk(b"POST /1 HTTP/1.1\r\nHost: a\r\n" + upgrade + rest)
+        assert [int(status) for status in re.findall(rb"HTTP/1.1 ([0-9]+) ", said)] == statuses
+        assert body_of(server.talk(LAST)) == b""
+    assert len(server.complaints) == 1
+    assert server.complaints[0][1] is None
 
 
 def test_space_behind_values_is_none_of_them(serving):
@@ -422,7 +515,7 @@ def test_application_that_is_ready_when_nobody_waits_for_it_any_more(http_loop):
             said.set()
             await receive()
 
-        lifespan = Lifespan(application, False, lambda *told: complaints.append(told))
+        lifespan = Lifespan(application, False, lambda *told: complaints.append(told), print)
         starting = asyncio.create_task(lifespan.startup())
         await begun.wait()
         starting.cancel()

@@ -19,7 +19,7 @@ from ioring.http import Configuration, ConfigurationError
 from ioring.http._connection import Connection
 from ioring.http._service import Service
 from ioring.http.app_loader import load
-from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
+from ioring.http.conditional import Headers, coding_of, precondition, ranges_of, time_of
 from ioring.http.folder import Folder
 from ioring.http.server import Server
 from ioring.http.static import Files
@@ -109,7 +109,7 @@ def test_file(served, factory):
             assert headers[b"content-type"] == b"text/plain; charset=utf-8"
             assert headers[b"content-length"] == b"13"
             assert headers[b"last-modified"] == b"Sun, 09 Sep 2001 01:46:40 GMT"
-            assert re.fullmatch(rb'"[0-9a-f-]+"', headers[b"etag"])
+            assert re.fullmatch(rb'"[0-9a-f]{24}"', headers[b"etag"])
             assert headers[b"accept-ranges"] == b"bytes"
             assert headers[b"server"] == b"ioring"
             assert b"date" in headers
@@ -421,7 +421,7 @@ def test_pathsend(factory, folder):
         await send({"type": "http.response.pathsend", "path": str(folder / name)})
 
     os.mkfifo(folder / "fifo")
-    with Running(lifeless(application), factory) as server:
+    with Running(lifeless(application), factory, pathsend=True) as server:
         with server.connect() as client:
             assert ask(client, "/large.bin")[::2] == (200, LARGE)
             assert ask(client, "/hello.txt")[::2] == (200, b"Hello, world\n")
@@ -591,3 +591,39 @@ def test_command_line(folder):
     command = [sys.executable, "-m", "ioring", "serve", f"{folder}/nothing"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, f"ioring serve: {folder}/nothing: no such folder\n")
+
+
+@pytest.mark.parametrize(
+    "date, seconds",
+    [
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", 784111777),
+        (b"Sunday, 06-Nov-94 08:49:37 GMT", 784111777),
+        (b"Sun Nov  6 08:49:37 1994", 784111777),
+        (b"Sat, 31 Dec 2016 23:59:60 GMT", 1483228800),
+        (b"Friday, 01-Jan-38 00:00:00 GMT", 2145916800),
+        (b"Mon, 99 Jan 2040 00:00:00 GMT", None),
+        (b"Mon, 30 Feb 2032 00:00:00 GMT", None),
+        (b"Mon, 00 Jan 2040 00:00:00 GMT", None),
+        (b"Fri, 01 Jan 2038 00:00:00 +0200", None),
+        (b"Fri, 01 Jan 2038 00:00:00", None),
+        (b"Fri, 01 Jan 2038 99:99:99 GMT", None),
+        (b"Fri, 01 Jan 2038 24:00:00 GMT", None),
+        (b"Fri, 1 Jan 2038 00:00:00 GMT", None),
+        (b"Fri, 01 Jan 2038 00:00 GMT", None),
+        (b"fri, 01 jan 2038 00:00:00 gmt", None),
+        (b"01 Jan 2038 00:00:00 GMT", None),
+        (b"Fri, 01 Jan 0000 00:00:00 GMT", None),
+        (b"2038-01-01T00:00:00Z", None),
+        (b"2145916800", None),
+        (b"foo", None),
+        (b"\xff", None),
+        (b"", None),
+    ],
+)
+def test_dates(date, seconds):
+    """What is no date of HTTP is ignored (RFC 9110, section 13.1.3)."""
+    assert time_of(date) == seconds
+    assert precondition(Headers([(b"if-modified-since", date)]), b'"a"', 0) == (None if seconds is None else 304)
+    assert precondition(Headers([(b"if-unmodified-since", date)]), b'"a"', 1 << 33) == (
+        None if seconds is None else 412
+    )

@@ -240,9 +240,10 @@ def test_writes_to_a_lost_pipe_are_dropped_and_then_warned_about(loop, caplog):
             for _ in range(4):
                 transport.write(b"x")
             assert not caplog.records
-            for _ in range(5):
+            for _ in range(50):
                 transport.write(b"x")
-            assert "pipe closed by peer" in caplog.text
+            [record] = caplog.records
+            assert record.getMessage().startswith("pipe closed by peer")
         assert transport.get_write_buffer_size() == 0
 
 

@@ -1,7 +1,7 @@
 cimport cython
 from cpython.object cimport PyObject
 from ioring.loop._awaitable cimport Awaitable, ready, until
-from ioring.http._exchange cimport Exchange, path_of
+from ioring.http._exchange cimport Exchange
 from ioring.loop._handles cimport reraise
 from ioring.http._service cimport Service
 from ioring.http._waiters cimport waiting, wake
@@ -18,6 +18,7 @@ cdef class AsgiExchange(Exchange):
     cdef Run work
     cdef object waiters       # see waiting(): those who wait for a message
     cdef bint told_end        # it was given the last of the request's body
+    cdef int futile           # how many messages it has sent since the client has left
 
     cpdef dict scope(self)
     cdef object message(self)
@@ -32,6 +33,11 @@ cdef class Run(Awaitable):
     cdef object task
 
     cdef int ended(self, object exception) except -1
+
+
+@cython.final
+cdef class Dropped(Awaitable):
+    cdef bint passed
 
 
 @cython.final

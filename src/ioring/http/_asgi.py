@@ -19,8 +19,19 @@ from ioring.loop.native import original, wrapped
 TASKS = cython.declare(dict, _TASKS)
 CoroutineType = cython.declare(object, types.CoroutineType)
 READ_BY_OTHERS = cython.declare(cython.bint, _READ_BY_OTHERS)
-ASGI = {"version": "3.0", "spec_version": "2.5"}
-EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}}
+
+SPEC_VERSION = "2.3"
+"""The version of ASGI's HTTP that is announced. From 2.4 on a send() fails when the client has left, and Starlette and
+FastAPI rely on that alone: of a response that has nothing to send, such as server-sent events, they would never learn
+that nobody waits for it. With 2.3 they listen."""
+
+PATHSEND = {"opens_at_once": True}
+"""What is said of ``http.response.pathsend``: the file is opened before send() returns something to be awaited."""
+
+FUTILE_MAX = cython.declare(cython.int, 10_000)
+"""So many messages an application may send after its client has left; they are dropped. Then send() fails, so that a
+stream that listens to nothing has an end."""
+
 CHAIN_MAX = cython.declare(cython.int, 16)
 """How far a chain of exceptions (their causes and contexts) is followed."""
 
@@ -34,6 +45,15 @@ class Drained(Awaitable):
             self.finished = True
             return None
         return until(future)
+
+
+class Dropped(Awaitable):
+    """Of a message that nobody gets: waits until others had their turn, so that who sends on and on blocks nobody."""
+
+    def step(self):
+        self.finished = self.passed
+        self.passed = True
+        return
 
 
 class Receive(Awaitable):
@@ -159,8 +179,6 @@ class AsgiExchange(Exchange):
         if at >= 0:
             path = target[:at]
             query = target[at + 1 :]
-        if not path.startswith(b"/"):
-            path = path_of(path)
         text: str
         if b"%" in path:
             text = unquote_to_bytes(path).decode("utf-8", "replace")
@@ -168,7 +186,7 @@ class AsgiExchange(Exchange):
             text = path.decode("utf-8", "replace")
         scope: dict = {
             "type": "http",
-            "asgi": ASGI,
+            "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
             "http_version": "1.1" if self.http11 else "1.0",
             "method": self.method,
             "scheme": connection.scheme,
@@ -179,8 +197,10 @@ class AsgiExchange(Exchange):
             "headers": self.headers,
             "client": connection.client,
             "server": connection.server,
-            "extensions": EXTENSIONS,
+            "extensions": {"http.response.early_hint": {}},
         }
+        if service.pathsend:
+            scope["extensions"]["http.response.pathsend"] = PATHSEND.copy()
         if service.state is not None:
             scope["state"] = service.state.copy()
         if connection.trusted:
@@ -214,7 +234,10 @@ class AsgiExchange(Exchange):
         drained: Drained
         kind: str = message["type"]
         if self.dropped and self.finished:
-            raise ClientDisconnected("nobody waits for the response any more: the client has gone")
+            self.futile += 1
+            if self.futile > FUTILE_MAX:
+                raise ClientDisconnected("nobody waits for the response any more: the client has gone")
+            return Dropped.__new__(Dropped)
         if kind == "http.response.body":
             self.respond(bytes_of(message.get("body", b"")), bool(message.get("more_body", False)))
             if self.connection is not None and self.connection.writing_paused:

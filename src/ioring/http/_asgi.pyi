@@ -5,8 +5,8 @@ from typing import Any
 from ioring.http._exchange import Exchange
 from ioring.http._service import Service
 
-ASGI: dict[str, str]
-EXTENSIONS: dict[str, dict[str, Any]]
+SPEC_VERSION: str
+PATHSEND: dict[str, bool]
 
 class AsgiExchange(Exchange):
     def scope(self) -> dict[str, Any]: ...

@@ -1,7 +1,7 @@
 cimport cython
 from ioring.http._asgi cimport AsgiExchange
 from ioring.http._deadlines cimport BODY, DEAF, HEAD, IDLE
-from ioring.http._exchange cimport Exchange
+from ioring.http._exchange cimport DISCARDED_MAX, Exchange
 from ioring.http._request_queue cimport QueueingConnection
 from ioring.http._waiters cimport waiting, wake
 from ioring.loop._stream_transport cimport Stream
@@ -11,6 +11,7 @@ cdef extern from "http.h":
         IORING_HTTP_OTHER
         IORING_HTTP_HOST
         IORING_HTTP_EXPECT
+        IORING_HTTP_CONNECTION
         IORING_HTTP_UPGRADE
         IORING_HTTP_CONTENT_LENGTH
         IORING_HTTP_TRANSFER_ENCODING
@@ -18,6 +19,7 @@ cdef extern from "http.h":
     long long ioring_http_number(const char *digits, Py_ssize_t length) noexcept
     bint ioring_http_lists(const char *list, Py_ssize_t length, const char *item) noexcept
     object ioring_http_lower(object name)
+    bint ioring_http_is_host(const char *text, Py_ssize_t length) noexcept
     bint ioring_http_is_11(
         const char *data, Py_ssize_t length, const char *method, Py_ssize_t method_length, const char *target,
         Py_ssize_t target_length
@@ -46,17 +48,24 @@ cdef class Connection(QueueingConnection):
     cdef Py_ssize_t head_size
     cdef Py_ssize_t overhead        # bytes that are not content, such as chunk sizes and trailers
     cdef bint shared                # it began in bytes that belong to another request, too
-    cdef bytes first                # the bytes that it began with, while they are parsed
+    cdef bytes line                 # the bytes that its request line is in
+    cdef Py_ssize_t line_at         # from where on
+    cdef bint first                 # at the beginning of them
+    cdef bytes data                 # what is parsed just now
     cdef unsigned hosts             # how many headers host it has
     cdef bint expects_continue
     cdef bint encoded               # it has a header transfer-encoding
     cdef long long content_length
     cdef bytes upgrade
+    cdef bint tunnel                # it is a CONNECT: what follows is not HTTP
+    cdef bint stopped               # a callback has stopped the parser
     cdef int refusal                # the status to answer it with when it is not understood; 0: none, just close
     cdef bint body_follows          # it has an Upgrade and content, and the parser stops behind its head
 
     cdef int consume(self, bytes data) except -1
     cdef int answer_bad(self) except -1
+    cdef bint check_version(self) except -1
+    cdef int to_origin_form(self, bytes method) except -1
     cdef int wake_writers(self) except -1
     cdef int give_over(self, bytes rest) except -1
     cdef int receive_body(self, bytes rest) except -1

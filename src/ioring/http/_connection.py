@@ -5,6 +5,7 @@ named on_*. Its base classes answer requests one after the other (_request_queue
 """
 
 import math
+import re
 
 import cython
 import httptools
@@ -13,9 +14,8 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 OVERHEAD_MAX = cython.declare(cython.Py_ssize_t, 65536)
 """Bytes of chunk sizes, chunk extensions and trailers that a request may have, besides 16 for each byte of content."""
 
-DISCARDED_MAX = cython.declare(cython.Py_ssize_t, 1 << 20)
-"""Bytes of content that are received though the response is complete, so that the connection can be used again. A
-connection with more than that is closed."""
+TOKEN = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ")
+"""What a request with a method that nobody knows begins with."""
 
 SENDS_NO_MORE = 1
 GONE = 2
@@ -88,29 +88,50 @@ class Connection(QueueingConnection):
     def consume(self, data):
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(data)
         if self.state == DEAF:
-            return 0
+            return self.dropped()
         if self.state == IDLE:
             self.expect(HEAD)
             self.head_size = 0
             self.fresh = False
-            self.first = data
+            self.line = data
+            self.line_at = 0
+            self.first = True
         elif self.state != HEAD:
             self.overhead += size
             self.content_came(size)
-        self.shared = False
+        elif not self.headers:  # the end of the request line may not have come yet
+            self.line += data
+        self.shared = self.stopped = False
+        rest: bytes = None
+        fault: str = None
+        status: cython.int = 400
         try:
+            self.data = data
             try:
                 self.parser.feed_data(data)
             finally:
-                self.first = None
+                self.data = None
+                if self.state != HEAD:
+                    self.line = None
         except httptools.HttpParserUpgrade as upgrade:
-            return self.give_over(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, Refused):
+            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserCallbackError:
+            if not self.stopped:
                 raise
-            return 0 if self.state == DEAF else self.answer_bad()
+        except httptools.HttpParserInvalidMethodError as error:
+            fault = str(error)
+            if TOKEN.match(data) is not None and not self.shared:
+                status = 501
         except httptools.HttpParserError as error:
-            return 0 if self.state == DEAF else self.bad(400, str(error), None)
+            fault = str(error)
+        # What follows is not done in the handlers: it may parse the rest, and what is raised in a handler is taken for
+        # a consequence of what was handled.
+        if rest is not None:
+            return self.give_over(rest)
+        if self.stopped:
+            return 0 if self.state == DEAF else self.answer_bad()
+        if fault is not None:
+            return 0 if self.state == DEAF else self.bad(status, fault, None)
         if self.state == HEAD:
             # head_size counts complete lines alone, so that an endless one would not be noticed. All received bytes
             # count here, but for those that came together with the end of another request.
@@ -126,6 +147,7 @@ class Connection(QueueingConnection):
         if self.body_follows:
             return
         if self.state == DEAF:  # nothing follows the request before this one
+            self.stopped = True
             raise Refused
         self.target = b""
         self.headers = []
@@ -137,7 +159,10 @@ class Connection(QueueingConnection):
         self.upgrade = None
         if self.state != HEAD:  # in the same bytes as the one before it
             self.shared = True
-            self.first = None
+            self.first = False
+            if self.line is not self.data:
+                self.line = self.data
+                self.line_at = 0
             self.expect(HEAD)
 
     def on_url(self, url: bytes):
@@ -151,7 +176,11 @@ class Connection(QueueingConnection):
     def on_header(self, name: bytes, value: bytes):
         known: cython.int
         number: cython.longlong
-        if self.receiving is not None:  # of the trailer section, which is left out
+        exchange: Exchange = self.receiving
+        if exchange is not None:  # of the trailer section, which is left out
+            if ioring_http_known(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)) == IORING_HTTP_CONNECTION:
+                # The parser obeys it, and takes no request that follows a "close".
+                exchange.keep_alive = False
             return
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(value)
         if size and (PyBytes_AS_STRING(value)[size - 1] == 32 or PyBytes_AS_STRING(value)[size - 1] == 9):
@@ -164,6 +193,8 @@ class Connection(QueueingConnection):
         if known != IORING_HTTP_OTHER:
             if known == IORING_HTTP_HOST:
                 self.hosts += 1
+                if not ioring_http_is_host(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
+                    self.refuse(400, f"{value!r} is no host (header host)")
             elif known == IORING_HTTP_CONTENT_LENGTH:
                 number = ioring_http_number(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
                 if number < 0:
@@ -191,21 +222,23 @@ class Connection(QueueingConnection):
             exchange = AsgiExchange.__new__(AsgiExchange)
         else:
             exchange = Exchange.__new__(Exchange)
-        exchange.http11 = self.first is not None and ioring_http_is_11(
-            PyBytes_AS_STRING(self.first),
-            PyBytes_GET_SIZE(self.first),
+        exchange.http11 = self.first and ioring_http_is_11(
+            PyBytes_AS_STRING(self.line),
+            PyBytes_GET_SIZE(self.line),
             PyBytes_AS_STRING(method),
             PyBytes_GET_SIZE(method),
             PyBytes_AS_STRING(self.target),
             PyBytes_GET_SIZE(self.target),
         )
-        if not exchange.http11:
-            version = parser.get_http_version()  # slower than looking at the request line
-            exchange.http11 = version == "1.1"
-            if not exchange.http11 and version != "1.0":
-                self.refuse(505, f"version {version} of HTTP")
+        if exchange.http11:
+            # The next request is looked for behind this one.
+            self.line_at = PyBytes_GET_SIZE(method) + PyBytes_GET_SIZE(self.target) + 1
+        else:
+            exchange.http11 = self.check_version()
         if self.hosts != 1 and (exchange.http11 or self.hosts):
             self.refuse(400, "no header host" if self.hosts == 0 else "several headers host")
+        if PyBytes_AS_STRING(self.target)[0] != 47 or self.target.find(b"#") >= 0:  # 47: /
+            self.to_origin_form(method)
         if self.encoded and not exchange.http11:
             self.refuse(400, "a header transfer-encoding in a request of HTTP/1.0")
         if service.body_max and self.content_length > service.body_max:
@@ -217,7 +250,7 @@ class Connection(QueueingConnection):
         exchange.headers = self.headers
         exchange.content_length = self.content_length
         exchange.has_body = self.content_length > 0 or self.encoded
-        exchange.expects_continue = self.expects_continue and exchange.http11
+        exchange.expects_continue = self.expects_continue and exchange.http11 and exchange.has_body
         exchange.left = -1
         exchange.began = service.loop.time() if service.timed else service.now
         exchange.keep_alive = parser.should_keep_alive() and not service.stopping
@@ -225,7 +258,7 @@ class Connection(QueueingConnection):
         if service.requests == service.requests_max:
             service.exhausted()
         if parser.should_upgrade():
-            exchange.keep_alive = False
+            self.tunnel = exchange.method == "CONNECT"
             self.upgrading = (
                 self.upgrade is not None
                 and self.current is None  # a pipelined request is answered as if it had no Upgrade
@@ -235,7 +268,9 @@ class Connection(QueueingConnection):
                 and ioring_http_lists(PyBytes_AS_STRING(self.upgrade), PyBytes_GET_SIZE(self.upgrade), b"websocket")
             )
             # The parser takes what follows for another protocol. It is content when the protocol stays HTTP.
-            self.body_follows = exchange.has_body and exchange.method != "CONNECT"
+            self.body_follows = exchange.has_body and not self.tunnel
+            if self.upgrading or self.tunnel:
+                exchange.keep_alive = False
         self.receiving = exchange
         self.headers = None
         self.overhead = 0
@@ -243,6 +278,46 @@ class Connection(QueueingConnection):
         self.waits_since = service.now
         self.expect(BODY)
         self.add(exchange)
+
+    def check_version(self):
+        """Whether a request that does not begin as most do is one of HTTP/1.1; refuses what is not of HTTP/1.
+
+        The parser takes RTSP and ICE, too, and does not say which of them it was.
+        """
+        line: bytes = self.line
+        version = self.parser.get_http_version()  # slower than looking at the request line
+        at: cython.Py_ssize_t = line.find(b" %b " % self.target, self.line_at)
+        if at >= 0:
+            at += PyBytes_GET_SIZE(self.target) + 2
+            self.line_at = at
+            if line[at : at + OVERHEAD_MAX].lstrip(b" ")[:5] != b"HTTP/":
+                self.refuse(400, "the protocol is not HTTP")
+        if version != "1.1" and version != "1.0":
+            self.refuse(505, f"version {version} of HTTP")
+        return version == "1.1"
+
+    def to_origin_form(self, method):
+        """Takes the host out of a target that is a whole URI, and a fragment away, which no target may have.
+
+        The host of such a target is the one that counts (RFC 9112, section 3.2.2).
+        """
+        target: bytes = self.target.partition(b"#")[0]
+        if not target.startswith(b"/") and target != b"*" and method != b"CONNECT":
+            _, separator, rest = target.partition(b"://")
+            size: cython.Py_ssize_t = len(rest)
+            for mark in (b"/", b"?"):
+                at = rest.find(mark)
+                if 0 <= at < size:
+                    size = at
+            host: bytes = rest[:size]
+            if not separator or size == 0 or not ioring_http_is_host(PyBytes_AS_STRING(host), size):
+                self.refuse(400, f"{self.target!r} is no target")
+            target = rest[size:]
+            if not target.startswith(b"/"):
+                target = b"/" + target
+            self.headers = [(b"host", host), *[pair for pair in self.headers if pair[0] != b"host"]]
+        self.target = target
+        return 0
 
     def on_body(self, body: bytes):
         exchange = self.receiving
@@ -286,6 +361,7 @@ class Connection(QueueingConnection):
     def refuse(self, status, message):
         """Stops the parser: the request is answered with an error; 0: the connection is closed."""
         self.refusal = status
+        self.stopped = True
         if status:
             self.service.trouble(self, message, None)
         raise Refused
@@ -301,7 +377,7 @@ class Connection(QueueingConnection):
         exchange: Exchange
         self.state = DEAF
         if self.refusal == 0:
-            return self.close()
+            return self.linger()
         exchange = self.receiving
         if exchange is not None and exchange is not self.current:
             # It waits in the queue: those before it are answered first.
@@ -341,8 +417,11 @@ class Connection(QueueingConnection):
         if self.body_follows:
             return self.receive_body(rest)
         if not self.upgrading or exchange is None:
-            self.state = DEAF
-            return 0
+            if self.state == DEAF or self.tunnel:
+                self.state = DEAF
+                return 0
+            self.parser = httptools.HttpRequestParser(self)  # the protocol stays HTTP
+            return self.consume(rest) if rest else 0
         self.upgrading = False
         self.state = DEAF
         self.deadline = math.inf
@@ -366,9 +445,11 @@ class Connection(QueueingConnection):
     # Sending.
 
     def write(self, data):
-        if self.stream is not None and self.stream.takes_bytes():
-            return self.stream.write_bytes(data)
-        if self.transport is not None:
+        stream: Stream = self.stream
+        if stream is not None and stream.takes_bytes():
+            # Of a loss the connection is told a little later. What is written until then is dropped in silence.
+            return 0 if stream.lost else stream.write_bytes(data)
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
         return 0
 

@@ -8,7 +8,7 @@ CONTENT_RATE = cython.declare(cython.double, 500.0)
 """Bytes of content per second that a client has to send at least (``--timeout-body``)."""
 
 LINGER_S = cython.declare(cython.double, 2.0)
-"""Seconds for which a connection whose last response is sent drops what the client still sends."""
+"""Seconds for which a client may send nothing while what it sends is dropped behind the last response."""
 
 GOODBYE_S = cython.declare(cython.double, 5.0)
 """Seconds that a client has to close its side of a TLS connection. Browsers never close connections they keep."""
@@ -64,6 +64,9 @@ class TimedConnection(Channel):
                 return
             if self.writing_paused:
                 self.service.trouble(self, "the client takes nothing of the response", None)
+            elif self.lingers_until and self.transport is not None and not self.transport.is_closing():
+                self.leave()
+                return
             self.abort()
         elif self.state == HEAD and not (self.service.stopping and self.current is None):
             self.bad(408, "the head of a request took too long", None)
@@ -84,6 +87,12 @@ class TimedConnection(Channel):
         )
         self.waits_since = service.now
         return self.set_deadline()
+
+    def dropped(self):
+        """Something was received that nobody wants. A client that still sends has time to find the response."""
+        if self.lingers_until and not self.writing_paused:
+            self.deadline = min(self.service.now + LINGER_S, self.lingers_until)
+        return 0
 
     def takes_something(self):
         """Whether the client has received something since this was asked last, and there is more for it."""
@@ -130,7 +139,10 @@ class TimedConnection(Channel):
         """The server stops: closes the connection when there is no request, or else after the response."""
         service = self.service
         if self.current is None:
-            if self.state == DEAF:
+            if self.lingers_until:
+                self.lingers_until = min(self.lingers_until, service.now + LINGER_S)
+                self.deadline = min(self.deadline, self.lingers_until)
+            elif self.state == DEAF:
                 self.leave()
             elif self.state != IDLE or self.fresh:  # just accepted, or with a part of a request
                 self.set_deadline()

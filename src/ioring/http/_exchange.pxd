@@ -3,6 +3,12 @@ from ioring.http._response_head cimport ResponseHead
 from ioring.http._service cimport Service, reason
 
 
+cdef enum:
+    # Bytes of content that are received though the response is complete, so that the connection can be used again. A
+    # connection with more than that is closed.
+    DISCARDED_MAX = 1048576
+
+
 cdef class Channel:
     cdef readonly object client     # (host, port), or None
     cdef readonly object server
@@ -49,6 +55,7 @@ cdef class Exchange(ResponseHead):
     cdef int arrived(self) except -1
     cdef int feed(self, bytes data) except -1
     cdef bytes take_body(self)
+    cdef int foresee(self) except -1
     cdef int compose(self, bytes body, bint final) except -1
     cdef int respond(self, bytes body, bint more) except -1
     cdef int framed(self, bytes body, bint more) except -1
@@ -59,4 +66,3 @@ cdef class Exchange(ResponseHead):
 
 
 cdef object too_long()
-cdef bytes path_of(bytes target)

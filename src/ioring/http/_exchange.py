@@ -129,6 +129,7 @@ class Exchange(ResponseHead):
         """
         if self.started or self.connection is None:
             raise RuntimeError("the response has begun already")
+        self.foresee()
         used: cython.Py_ssize_t = self.compose_head(0, 0, False)
         return PyBytes_FromStringAndSize(self.service.scratch, used)
 
@@ -150,9 +151,19 @@ class Exchange(ResponseHead):
         """Answers with an error of the server's own if no response has begun, and closes the connection."""
         self.fail(status)
 
+    def foresee(self):
+        """Finds out, before the head, whether the connection will be closed, which the head is to say then.
+
+        It will when content is left that was not asked for, or too much of it.
+        """
+        if not self.complete and (self.expects_continue or self.content_length - self.body_size > DISCARDED_MAX):
+            self.keep_alive = False
+        return 0
+
     def compose(self, body, final):
         """Sends the head, with the first part of the content behind it."""
         service: Service = self.service
+        self.foresee()
         size: cython.Py_ssize_t = PyBytes_GET_SIZE(body)
         joined: cython.Py_ssize_t = size if size <= JOIN_MAX else 0
         used: cython.Py_ssize_t = self.compose_head(size, joined, final)
@@ -242,13 +253,17 @@ class Exchange(ResponseHead):
         return self.arrived()
 
     def fail(self, status):
-        """Answers with an error of the server's own, and closes the connection; at once when a response has begun."""
+        """Answers with an error of the server's own, and closes the connection.
+
+        A response that has begun ends there: what was given of it is sent, which may say what went wrong, but not the
+        end that its framing asks for.
+        """
         if self.finished or self.connection is None:
             return 0
         self.keep_alive = False
         self.dropped = True
         if self.started:
-            return self.connection.abort()
+            return self.finish()
         self.status = status
         self.line = None
         self.service.refused += 1
@@ -263,12 +278,3 @@ class Exchange(ResponseHead):
 
 def too_long():
     return RuntimeError("the response is longer than its content-length")
-
-
-def path_of(target):
-    """The path of a target that is a whole URI, such as http://host/path; any other target is returned as it is."""
-    _, separator, rest = target.partition(b"://")
-    if not separator:
-        return target
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/"

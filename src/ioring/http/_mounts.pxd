@@ -1,5 +1,4 @@
 cimport cython
-from ioring.http._exchange cimport path_of
 
 
 @cython.final

@@ -14,8 +14,6 @@ class Mounts:
     def __call__(self, target: bytes):
         prefix: bytes
         below: tuple
-        if not target.startswith(b"/"):
-            target = path_of(target)
         for prefix, below, function in self.places:
             if target.startswith(below) or target == prefix:
                 return function

@@ -1,5 +1,5 @@
 cimport cython
-from ioring.http._deadlines cimport DEAF, TimedConnection
+from ioring.http._deadlines cimport DEAF, LINGER_MAX_S, TimedConnection
 from ioring.http._exchange cimport Exchange
 
 

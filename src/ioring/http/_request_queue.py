@@ -71,7 +71,7 @@ class QueueingConnection(TimedConnection):
         if self.transport is None:
             return 0
         if not exchange.keep_alive or (exchange.expects_continue and not exchange.complete):
-            if exchange.has_body and not exchange.complete:
+            if (exchange.has_body and not exchange.complete) or self.queue:
                 return self.linger()
             self.state = DEAF
             return self.close()
@@ -128,15 +128,21 @@ class QueueingConnection(TimedConnection):
                 self.dispatch()
 
     def linger(self):
-        """Closes after a response to a request whose content has not been received to its end.
+        """Closes behind a response though the client sends more: content that nobody wants, or further requests.
 
         Closing at once would reset the connection, and the client, which still sends, might never see the response. So
-        only the sending side is closed, and what is received is dropped for a while (RFC 9112, section 9.6).
+        only the sending side is closed, where that is possible (TLS has no such thing), and what is received is dropped
+        for a while (RFC 9112, section 9.6): see dropped().
         """
         self.state = DEAF
-        self.current = None
-        if self.ended or not self.transport.can_write_eof():
+        self.current = self.queue = None
+        if self.ended:
             return self.close()
         self.resume_reading()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            try:
+                self.transport.write_eof()
+            except OSError:  # on asyncio's own loop: the client has gone
+                return self.abort()
+        self.lingers_until = self.service.now + LINGER_MAX_S
         return self.set_deadline()

@@ -42,6 +42,7 @@ class Answer:
         exchange.status = 200
         exchange.started = True
         exchange.sent = size
+        exchange.foresee()
         if service.stopping:
             exchange.keep_alive = False
         if exchange.keep_alive and exchange.http11:

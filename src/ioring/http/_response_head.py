@@ -52,7 +52,7 @@ class ResponseHead:
         named: cython.bint = False
         closes: cython.bint = False
         keeps: cython.bint = False
-        self.bodyless = self.method == "HEAD" or self.status == 204 or self.status == 304
+        self.bodyless = self.method == "HEAD" or self.status == 204 or self.status == 205 or self.status == 304
         self.left = -1
         service.reserve(used + 512 + joined)
         memcpy(service.scratch, PyBytes_AS_STRING(line), used)
@@ -69,6 +69,8 @@ class ResponseHead:
                         raise ValueError(f"{value!r} is no length (header content-length of the response)")
                     if self.status == 204:
                         continue  # RFC 9110, 8.6; with 304 it may stand
+                    if self.status == 205:
+                        continue  # there is no content, which is said below
                     if self.left >= 0:
                         if number != self.left:
                             raise ValueError("the response has two different lengths (header content-length)")
@@ -97,6 +99,9 @@ class ResponseHead:
             used += written
         if self.status == 204 or self.status == 304 or (self.method == "HEAD" and size == 0):
             pass  # a content-length is not needed, and 0 would be wrong
+        elif self.status == 205:
+            self.left = 0
+            used = put(service, used, b"content-length: 0\r\n")
         elif self.left < 0:
             if final:
                 self.left = size

@@ -11,6 +11,7 @@ cdef class Service:
     cdef readonly object find_mount       # what mount_finder() returned
     cdef readonly object apply_forwarded  # what forwarding() returned
     cdef public bint websockets           # open_websocket() can be called
+    cdef public bint pathsend             # applications are told of http.response.pathsend
     cdef public dict state                # of the lifespan: each request gets a copy
     cdef public str root_path
     cdef readonly set connections         # Connections and WebSockets

@@ -18,6 +18,7 @@ class Service:
     @property
     def apply_forwarded(self) -> Callable[[MutableMapping[str, Any]], object] | None: ...
     websockets: bool
+    pathsend: bool
     state: dict[str, Any] | None
     root_path: str
     @property

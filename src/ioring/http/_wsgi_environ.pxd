@@ -1,4 +1,4 @@
-from ioring.http._exchange cimport Channel, Exchange, path_of
+from ioring.http._exchange cimport Channel, Exchange
 from ioring.http._service cimport reason
 
 cdef dict environ(Exchange exchange, Channel channel, dict base, object body)

@@ -44,12 +44,11 @@ def environ(exchange: Exchange, channel: Channel, base: dict, body):
     key: str
     text: str
     result: dict = base.copy()
+    several: dict = None
     at: cython.Py_ssize_t = target.find(b"?")
     if at >= 0:
         path = target[:at]
         query = target[at + 1 :]
-    if not path.startswith(b"/"):
-        path = path_of(path)
     if b"%" in path:
         path = unquote_to_bytes(path)
     client = channel.client
@@ -83,10 +82,15 @@ def environ(exchange: Exchange, channel: Channel, base: dict, body):
         if not key:
             continue
         text = value.decode("latin-1")
-        before = result.get(key)
-        if before is not None:
-            text = before + ("; " if key == "HTTP_COOKIE" else ",") + text
-        result[key] = text
+        if key in result:  # put together at the end: each time, many would take a time that grows with their square
+            if several is None:
+                several = {}
+            several.setdefault(key, [result[key]]).append(text)
+        else:
+            result[key] = text
+    if several is not None:
+        for key, texts in several.items():
+            result[key] = ("; " if key == "HTTP_COOKIE" else ",").join(texts)
     return result
 
 

@@ -520,7 +520,7 @@ class Call:
             ended: cython.bint = self.ended
             error = self.error
             file = self.file
-        if error is not None and (out is None or not ended):
+        if error is not None and out is None:
             return self.failed(error)
         if exchange.finished:
             self.lost = True
@@ -540,7 +540,7 @@ class Call:
         except Exception as raised:
             return self.failed(raised)
         if error is not None:
-            return self.failed(error)  # of close(), behind a whole response
+            return self.failed(error)  # behind what there is of the response
         if ended:
             return 0
         if file is not None:

@@ -1,28 +1,48 @@
 """What the headers of a request say about a file: preconditions, ranges, encodings (RFC 9110)."""
 
 import calendar
+import datetime
 import email.utils
+import re
+import time
 from collections.abc import Collection, Iterable
 
 RANGES_MAX = 16
 """A request for more ranges than this gets the whole file: no real client needs that many."""
 
+TAGS_MAX = 256
+"""Entity tags of a list that are looked at."""
+
+ACCEPTED_MAX = 1024
+"""A longer value of accept-encoding counts as none: no real client has one."""
+
 CODINGS = (b"br", b"zstd", b"gzip")
 """Encodings that a file beside another may have; the better ones first."""
+
+
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+NAME = rb"(?P<month>" + b"|".join(MONTHS) + rb")"
+CLOCK = rb"(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
+DATES = (
+    re.compile(rb"[A-Z][a-z]{2}, (?P<day>[0-9]{2}) " + NAME + rb" (?P<year>[0-9]{4}) " + CLOCK + rb" GMT"),
+    re.compile(rb"[A-Z][a-z]{5,8}, (?P<day>[0-9]{2})-" + NAME + rb"-(?P<year>[0-9]{2}) " + CLOCK + rb" GMT"),
+    re.compile(rb"[A-Z][a-z]{2} " + NAME + rb" (?P<day>[0-9]{2}| [0-9]) " + CLOCK + rb" (?P<year>[0-9]{4})"),
+)
+"""The three forms of a date (RFC 9110, section 5.6.7). Anything else is none, and to be ignored."""
 
 
 class Headers:
     """Those of a request that matter here; values of the same name are joined."""
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        self.values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, list[bytes]] = {}
         for name, value in pairs:
             if name.startswith(b"if-") or name in (b"range", b"accept-encoding"):
-                known = self.values.get(name)
-                self.values[name] = value if known is None else known + b", " + value
+                self.values.setdefault(name, []).append(value)
 
     def get(self, name: bytes) -> bytes | None:
-        return self.values.get(name)
+        values = self.values.get(name)
+        return None if values is None else b", ".join(values)
 
 
 def precondition(headers: Headers, etag: bytes, modified: int) -> int | None:
@@ -51,7 +71,7 @@ def names(value: bytes, etag: bytes, weak: bool) -> bool:
     """Whether a list of entity tags has one, or is `*`."""
     if value.strip() == b"*":
         return True
-    for item in value.split(b","):
+    for item in value.split(b",", TAGS_MAX)[:TAGS_MAX]:
         item = item.strip()
         if item == etag or (weak and item.startswith(b"W/") and item[2:] == etag):
             return True
@@ -62,10 +82,22 @@ def time_of(value: bytes | None) -> int | None:
     """The seconds of an HTTP date; None when it is none."""
     if value is None:
         return None
+    for form in DATES:
+        match = form.fullmatch(value.strip())
+        if match is not None:
+            break
+    else:
+        return None
+    day, month, year = int(match["day"]), MONTHS.index(match["month"]) + 1, int(match["year"])
+    if len(match["year"]) == 2:  # not more than 50 years from now (RFC 9110, section 5.6.7)
+        this = time.gmtime().tm_year
+        year += this - this % 100
+        year -= 100 if year > this + 50 else 0
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
     try:
-        parts = email.utils.parsedate(value.decode("ascii"))
-        return None if parts is None else calendar.timegm((*parts[:6], 0, 1, 0))
-    except (ValueError, OverflowError, TypeError):
+        # A leap second counts as the first one of the next minute.
+        return calendar.timegm(datetime.datetime(year, month, day, hour, minute).timetuple()) + second
+    except (ValueError, OverflowError):
         return None
 
 
@@ -87,7 +119,7 @@ def ranges_of(headers: Headers, etag: bytes, modified: int, size: int) -> list[t
         elif time_of(condition) != modified:
             return None
     unit, separator, listed = value.partition(b"=")
-    items = listed.split(b",")
+    items = listed.split(b",", RANGES_MAX)
     if not separator or unit.strip().lower() != b"bytes" or len(items) > RANGES_MAX:
         return None
     parts = []
@@ -131,7 +163,7 @@ def coding_of(accepted: bytes | None, available: Collection[bytes]) -> bytes | N
         accepted: the value of accept-encoding, or None.
         available: names of encodings, a subset of CODINGS.
     """
-    if not accepted:
+    if not accepted or len(accepted) > ACCEPTED_MAX:
         return None
     weights = {}
     for item in accepted.lower().split(b","):

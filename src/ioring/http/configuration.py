@@ -63,6 +63,12 @@ class Configuration:
     threads: int = option(
         0, "Threads that run a WSGI application. 0: four more than there are CPUs, at most 32.", kind=int
     )
+    pathsend: bool = option(
+        False,
+        "Tell ASGI applications that they may leave the sending of files to the server (http.response.pathsend). "
+        "Middleware that changes responses has to know of it.",
+        flag=True,
+    )
 
     # Files.
     mount: tuple[str, ...] = option(

@@ -9,6 +9,7 @@ without, in a thread.
 """
 
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -159,7 +160,7 @@ class Folder:
         """What there is at a path: a Found, a Page, a Redirect, or None.
 
         Parameters:
-            path: percent-decoded bytes, empty or with a slash at the beginning.
+            path: percent-decoded bytes, empty or with a slash at the beginning; resolved.
 
         Raises:
             BlockingIOError: with ``cached``: it is not known without waiting.
@@ -173,7 +174,7 @@ class Folder:
         is_folder = not segments[-1]
         if is_folder:
             segments.pop()
-        # An empty one would let `//host` be redirected to, and none of the others is ever meant.
+        # resolved() has taken them away. An empty one would let `//host` be redirected to.
         if any(segment in (b"", b".", b"..") for segment in segments):
             return None
         if not self.hidden and any(is_hidden(segment) for segment in segments):
@@ -260,7 +261,9 @@ class Folder:
 
     def variant(self, file: File, content: bytes | None, kind: bytes, coding: bytes | None, varies: bool) -> Variant:
         status = file.status
-        etag = b'"%x-%x-%x"' % (status.st_mtime_ns, status.st_size, status.st_ino)
+        # Hashed: of the inode nobody is told, which is the concern of the file system alone.
+        told = b"%x-%x-%x" % (status.st_mtime_ns, status.st_size, status.st_ino)
+        etag = b'"%b"' % hashlib.blake2b(told, digest_size=12).hexdigest().encode()
         headers = [
             (b"content-type", kind),
             (b"etag", etag),
@@ -305,6 +308,22 @@ class Folder:
             if (None if status is None else identity(status)) != known:
                 return False
         return True
+
+
+def resolved(path: bytes) -> bytes:
+    """A decoded path without empty, ``.`` and ``..`` segments (RFC 3986, section 5.2.4); ``..`` ends at the root."""
+    if not path.startswith(b"/") or (b"//" not in path and b"/." not in path):
+        return path
+    segments = path.split(b"/")
+    kept: list[bytes] = []
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    if kept and segments[-1] in (b"", b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)
 
 
 def is_hidden(name: bytes) -> bool:

@@ -10,6 +10,9 @@ SCHEMES = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", 
 KNOWN_MAX = 1024
 """Addresses of which it is remembered whether they are trusted; X-Forwarded-For may hold any."""
 
+HOPS_MAX = 32
+"""Addresses of X-Forwarded-For that are looked at, from the right: nobody has so many proxies in a row."""
+
 ZONE = re.compile(r"[A-Za-z0-9._-]{1,15}")
 """What a zone (fe80::1%eth0) may be: ``ipaddress`` takes anything, however long. Linux has names up to 15 bytes."""
 
@@ -75,7 +78,10 @@ class Proxies:
         if not values:
             return client
         found = client
-        for item in reversed(b",".join(values).split(b",")):
+        items = (b",".join(values)).rsplit(b",", HOPS_MAX)
+        if len(items) > HOPS_MAX:
+            del items[0]  # all that is left of them, in one
+        for item in reversed(items):
             host, port = split(item.strip().decode("latin-1"))
             if host is None:
                 break  # what is left of something that is no address is not believed either

@@ -3,6 +3,7 @@
 #define IORING_HTTP_H
 
 #include <Python.h>
+#include <arpa/inet.h>
 #include <string.h>
 
 /* Headers that decide about the framing, or that the server adds when the application does not give them. */
@@ -121,6 +122,83 @@ static inline int ioring_http_lists(const char *list, Py_ssize_t length, const c
         start = end + 1;
     }
     return 0;
+}
+
+/* Of a host: what may stand in a name (RFC 3986, section 3.2.2), besides percent-encoded bytes. */
+static inline int ioring_http_unreserved(unsigned char c)
+{
+    static const unsigned char others[] = "-._~!$&'()*+,;=";
+
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && memchr(others, c, sizeof(others) - 1));
+}
+
+static inline int ioring_http_hex(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
+/* Whether this is an address such as ::1 or v1.x, as it stands between brackets. */
+static inline int ioring_http_is_literal(const char *text, Py_ssize_t length)
+{
+    char copy[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (length > 2 && (text[0] | 0x20) == 'v') {
+        Py_ssize_t at = 1;
+
+        while (at < length && ioring_http_hex((unsigned char)text[at]))
+            at++;
+        if (at == 1 || at + 1 >= length || text[at] != '.')
+            return 0;
+        while (++at < length)
+            if (text[at] != ':' && !ioring_http_unreserved((unsigned char)text[at]))
+                return 0;
+        return 1;
+    }
+    if (length >= (Py_ssize_t)sizeof(copy) || memchr(text, 0, length))
+        return 0;
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    return inet_pton(AF_INET6, copy, &address) == 1;
+}
+
+/* Whether this is "host" or "host:port"; the host may be empty (RFC 9110, section 7.2). */
+static inline int ioring_http_is_host(const char *text, Py_ssize_t length)
+{
+    Py_ssize_t at = 0;
+    long port = 0;
+
+    if (length && text[0] == '[') {
+        const char *end = memchr(text, ']', length);
+
+        if (!end || !ioring_http_is_literal(text + 1, end - text - 1))
+            return 0;
+        at = end - text + 1;
+    } else {
+        for (; at < length && text[at] != ':'; at++) {
+            if (text[at] == '%') {
+                if (length - at < 3 || !ioring_http_hex((unsigned char)text[at + 1]) ||
+                    !ioring_http_hex((unsigned char)text[at + 2]))
+                    return 0;
+                at += 2;
+            } else if (!ioring_http_unreserved((unsigned char)text[at])) {
+                return 0;
+            }
+        }
+    }
+    if (at == length)
+        return 1;
+    if (text[at] != ':')
+        return 0;
+    while (++at < length) {
+        if (text[at] < '0' || text[at] > '9')
+            return 0;
+        port = port * 10 + (text[at] - '0');
+        if (port > 65535)
+            return 0;
+    }
+    return 1;
 }
 
 /* Whether a header of a request decides what of a file is sent: its preconditions and ranges, or the encoding. */

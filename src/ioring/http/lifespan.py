@@ -19,14 +19,20 @@ class Lifespan:
         application: the ASGI application.
         required: whether one that does not know the protocol is an error.
         log: called with a message and an exception.
+        tell: called with what is worth knowing and no fault.
     """
 
     def __init__(
-        self, application: Application, required: bool, log: Callable[[str, BaseException | None], object]
+        self,
+        application: Application,
+        required: bool,
+        log: Callable[[str, BaseException | None], object],
+        tell: Callable[[str], object],
     ) -> None:
         self.application = application
         self.required = required
         self.log = log
+        self.tell = tell
         self.state: dict[str, Any] = {}
         self._to_application: asyncio.Queue[Message] = asyncio.Queue()
         self._begun: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -84,6 +90,11 @@ class Lifespan:
                 self.log("the application raised an exception in its start-up", error)
                 self._begun.set_result(f"{type(error).__name__}: {error}")
             else:
+                if error is not None:
+                    self.tell(
+                        f"the application has no start-up, or raised an exception in it: {type(error).__name__}: "
+                        f"{error}; it is served all the same (with --lifespan on it would not be)"
+                    )
                 self._begun.set_result(None)  # it does not know the protocol
         elif error is not None:
             self.log("the application raised an exception in its lifespan", error)

@@ -24,6 +24,10 @@ FLUSH_S = 0.005
 HELD_MAX = 1 << 16
 """Characters of lines that wait to be written, at most."""
 
+MESSAGE_MAX = 4000
+TRACE_MAX = 1 << 16
+"""Characters of a message, and of the traceback behind it, at most: a client may have sent what is in them."""
+
 PIPE_BUF = 4096
 STALLED_S = 1.0
 """How long a write waits for a terminal or pipe that nobody reads; then its lines are dropped."""
@@ -32,7 +36,8 @@ LEVELS = {"info": 20, "warning": 30, "error": 40}
 LOST_STATUS = 499
 """The status that is logged when the client has gone before the response, as nginx does."""
 
-UNSAFE = re.compile(r"""[^!#-\[\]-~]""")
+ESCAPES = {code: f"\\x{code:02x}" for code in range(256) if not 0x20 < code < 0x7F or chr(code) in '"\\'}
+"""What is written for a byte that could be taken for something else in a line."""
 
 
 class Log:
@@ -106,6 +111,7 @@ class Log:
             return
         self.flush()
         trace = "".join(traceback.format_exception(exception)) if exception is not None else ""
+        message, trace = shortened(message, MESSAGE_MAX), shortened(trace, TRACE_MAX)
         if self.form == "json":
             entry = {"time": self._stamp(time.time()), "level": level, "message": message}
             if trace:
@@ -172,7 +178,15 @@ def escaped(target: bytes) -> str:
 
 
 def safe(text: str) -> str:
-    return UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return text.translate(ESCAPES)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text without its middle, if it is too long: what a traceback ends with is the exception."""
+    if len(text) <= most:
+        return text
+    end = "\n" if text.endswith("\n") else ""
+    return f"{text[: most // 2]} ... {text[-(most // 2) :].rstrip()}{end}"
 
 
 def one_line(message: str) -> str:

@@ -14,6 +14,7 @@ class Options(TypedDict, total=False):
     root_path: str
     lifespan: Literal["auto", "on", "off"]
     threads: int
+    pathsend: bool
     mount: Sequence[str] | Mapping[str, str | PathLike[str]]
     listing: bool
     hidden: bool

@@ -25,6 +25,7 @@ from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
+from ioring.http.repetitions import Repetitions
 from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
@@ -41,6 +42,9 @@ TOLD_GRACE_S = 0.1
 
 CANCELLED_GRACE_S = 1.0
 """How long an application has to end when it is cancelled."""
+
+SHOWN_MAX = 1000
+"""Bytes of a request's target that are shown in the server's own lines, at most."""
 
 LEAVING_TURNS = 100
 """Turns of the loop that a stopping server waits at most for connections that were just accepted; it takes a few."""
@@ -67,6 +71,7 @@ class Server:
         self.configuration = configuration
         self.application = application
         self.log = log or Log(configuration.log_format, configuration.log_level)
+        self.repetitions = Repetitions(lambda line: self._log(line, None))
         self.accesses = log.accesses if log is not None and configuration.access_log else None
         self.own_statistics = statistics is None
         self.statistics = Statistics() if statistics is None else statistics
@@ -94,7 +99,7 @@ class Server:
         service = self.service = self._make_service(loop)
         self._started = True
         if application.kind == "asgi" and configuration.lifespan != "off":
-            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
+            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log, self.log.info)
             await self._lifespan.startup()
             service.state = self._lifespan.state
         self.listeners = listeners
@@ -143,6 +148,7 @@ class Server:
             service.requests_max = configuration.limit_max_requests
             service.requests_max += random.randint(0, configuration.limit_max_requests_jitter)
         service.root_path = configuration.root_path
+        service.pathsend = configuration.pathsend
         service.head_max = configuration.limit_head or sys.maxsize
         service.body_max = configuration.limit_body
         service.concurrency_max = configuration.limit_concurrency
@@ -158,6 +164,7 @@ class Server:
     def _tick(self) -> None:
         service = self.service
         service.tick()
+        self.repetitions.tick(service.now)
         self.publish()
         shortest = min(service.head_timeout, service.body_timeout, service.idle_timeout, service.write_timeout)
         self._ticking = asyncio.get_running_loop().call_later(min(TICK_S, shortest / 4), self._tick)
@@ -257,6 +264,7 @@ class Server:
 
     def close(self) -> None:
         """What is told leaves; nothing more is counted."""
+        self.repetitions.close()
         self.log.flush()
         if self._started:
             self.publish()
@@ -313,6 +321,11 @@ class Server:
 
     # What is to be told.
 
+    def complain(self, where: str, message: str, exception: BaseException | None) -> None:
+        """Tells what a client has brought about, unless it was told often just now."""
+        if self.repetitions.count(message, exception, self.service.loop.time()):
+            self._log(f"{where}{message}", exception)
+
     def _log(self, message: str, exception: BaseException | None) -> None:
         if exception is None:
             self.log.warning(message)
@@ -368,8 +381,8 @@ class ServerService(Service):
         connection = getattr(who, "connection", who)
         client = getattr(who if connection is None else connection, "client", None)
         where = f"{client[0]}:{client[1]} " if client else ""
-        request = f"{who.method} {who.target.decode('latin-1')}: " if hasattr(who, "target") else ""
-        self._server._log(f"{where}{request}{message}", exception)
+        request = f"{who.method} {who.target[:SHOWN_MAX].decode('latin-1')}: " if hasattr(who, "target") else ""
+        self._server.complain(where + request, message, exception)
 
 
 def address_of_all(listener: socket.socket) -> Address:

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ioring.http._asgi import EXTENSIONS, AsgiExchange
+from ioring.http._asgi import PATHSEND, AsgiExchange
 from ioring.http._exchange import Exchange
 from ioring.http._mounts import Mounts
 from ioring.http._response_cache import Answer, Answers
@@ -15,7 +15,7 @@ from ioring.http.asgi_types import Receive, Scope, Send
 from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
-from ioring.http.folder import Folder, Found, Page, Redirect, Variant
+from ioring.http.folder import Folder, Found, Page, Redirect, Variant, resolved
 from ioring.http.open_file_cache import Kept, given_up, kept_of, with_room
 from ioring.http.sendfile import File, Part, Sending, sent
 
@@ -93,10 +93,7 @@ class Files:
 
     def answer(self, exchange: Exchange, raw: bytes) -> None:
         """Answers a request whose Answer is not ready; ``raw`` is its path, as it was received."""
-        path = raw
-        if not path.startswith(b"/"):
-            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-        path = urllib.parse.unquote_to_bytes(path[len(self.prefix) :])
+        path = resolved(urllib.parse.unquote_to_bytes(raw[len(self.prefix) :]))
         loop = exchange.service.loop
         key = self.prefix + spelled(path)
         try:
@@ -383,7 +380,7 @@ class StaticFiles:
         root, path = scope.get("root_path", ""), scope["path"]
         if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
             path = path[len(root) :]
-        name = _bytes_of(path, scope.get("raw_path"))
+        name = resolved(_bytes_of(path, scope.get("raw_path")))
         exchange = getattr(send, "__self__", None)
         if not isinstance(exchange, AsgiExchange):
             return await send_by_messages(await self._reply(loop, scope, root, name), scope, send)
@@ -439,7 +436,8 @@ async def send_by_messages(reply: Reply, scope: Scope, send: Send) -> None:
         return await send({"type": "http.response.body", "body": b""})
     if reply.file is None:
         return await send({"type": "http.response.body", "body": reply.body()})
-    if scope.get("extensions") is EXTENSIONS and reply.parts == [(0, reply.file.status.st_size)]:
+    told = (scope.get("extensions") or {}).get("http.response.pathsend")
+    if told == PATHSEND and reply.parts == [(0, reply.file.status.st_size)]:
         # Our server opens it before it returns from the call, so that nobody can put another in its place.
         return await send({"type": "http.response.pathsend", "path": f"/proc/self/fd/{reply.file.descriptor}"})
     loop = asyncio.get_running_loop()
@@ -449,13 +447,25 @@ async def send_by_messages(reply: Reply, scope: Scope, send: Send) -> None:
             continue
         offset, size = part
         while size:
-            data = await loop.run_in_executor(None, os.pread, reply.file.descriptor, min(size, PIECE), offset)
+            data = in_memory(reply.file.descriptor, min(size, PIECE), offset)
+            if not data:
+                data = await loop.run_in_executor(None, os.pread, reply.file.descriptor, min(size, PIECE), offset)
             if not data:
                 raise OSError(f"the file ended {size} bytes too early: it is shorter than it was")
             offset += len(data)
             size -= len(data)
             await send({"type": "http.response.body", "body": data, "more_body": True})
     return await send({"type": "http.response.body", "body": b""})
+
+
+def in_memory(descriptor: int, size: int, offset: int) -> bytes:
+    """Bytes of a file, as far as the kernel has them in memory; none when it would wait for a disk."""
+    data = bytearray(size)
+    try:
+        count = os.preadv(descriptor, [data], offset, os.RWF_NOWAIT)
+    except OSError:  # also of file systems that do not know that
+        return b""
+    return bytes(memoryview(data)[:count])
 
 
 # What the server is told.

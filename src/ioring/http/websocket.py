@@ -94,6 +94,7 @@ class WebSocket(Messages):
         scope = exchange.scope()
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if scope["scheme"] in ("https", "wss") else "ws"
+        scope["asgi"]["spec_version"] = "2.5"
         scope["subprotocols"] = [
             item.strip().decode("latin-1")
             for name, value in exchange.headers
@@ -214,7 +215,7 @@ class WebSocket(Messages):
         protocol = Protocol(state=OPEN, max_size=self.max_size)
         protocol.extensions = self.protocol.extensions
         self.protocol = protocol
-        self.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        self.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         self.exchange.switched()
         self.state = OPENED
         self.set_deadline()

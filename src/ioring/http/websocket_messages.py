@@ -214,7 +214,7 @@ class Messages(asyncio.Protocol):
         ends = False
         for data in protocol.data_to_send():
             if data:
-                transport.write(data)
+                self.write(data)
             else:
                 ends = True
         if protocol.state is OPEN and not ends:
@@ -288,7 +288,12 @@ class Messages(asyncio.Protocol):
         else:
             head = struct.pack("!BBQ", first, 127, size)
         if size <= JOIN_MAX:
-            self.transport.write(head + data)
+            self.write(head + data)
         else:
-            self.transport.write(head)
-            self.transport.write(bytes(data))
+            self.write(head)
+            self.write(bytes(data))
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes; drops them when the connection is lost, of which it is told a little later."""
+        if not self.transport.is_closing():
+            self.transport.write(data)

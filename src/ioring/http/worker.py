@@ -188,7 +188,9 @@ class Worker:
         details = [
             f"{name}: {value!r}" for name, value in sorted(context.items()) if name not in ("message", "exception")
         ]
-        self.log.error("; ".join([context.get("message", "unhandled exception"), *details]), exception)
+        message = "; ".join([context.get("message", "unhandled exception"), *details])
+        if self.server.repetitions.count(context.get("message", ""), exception, loop.time()):
+            self.log.error(message, exception)
         return None
 
     def _cannot_accept(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:

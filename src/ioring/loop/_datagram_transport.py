@@ -271,9 +271,8 @@ class Datagram(Transport):
         if self.address is not None and addr is not None and addr != self.address:
             raise ValueError(f"Invalid address: must be None or {self.address}")
         if self.lost:
-            if self.address is not None and self.lost >= LOST_WRITES_MAX:
-                self.loop._warn("socket.send() raised exception.")
-            self.lost += 1
+            if self.address is not None:
+                self.lost = self.count_lost(self.lost, "socket.send() raised exception.")
             return
         if not self.connected:
             if addr is None:

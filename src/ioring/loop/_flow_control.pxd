@@ -3,7 +3,8 @@ from ioring.loop._core cimport LoopCore, LoopOp
 
 
 cdef enum:
-    # So many writes to a lost connection are dropped in silence; each further one is logged. As in asyncio.
+    # So many writes to a lost connection are dropped in silence; the next one is logged, and then none. (asyncio logs
+    # each further one, and a client that leaves can have a program write any number of them.)
     LOST_WRITES_MAX = 5
 
 
@@ -16,6 +17,7 @@ cdef class FlowControl(LoopOp):
     cdef bint protocol_paused  # pause_writing() was called, and resume_writing() was not yet
 
     cdef int drop_output(self) except -1
+    cdef unsigned count_lost(self, unsigned lost, str message) except 0
     cdef int limit(self, size_t high) noexcept
     cdef int check_high(self) except -1
     cdef int pause_protocol(self) except -1

@@ -31,6 +31,17 @@ class FlowControl(LoopOp):
         """Drops what was written and not handed on yet, and cancels the send in flight."""
         return 0
 
+    # After the end.
+
+    def count_lost(self, lost, message):
+        """Something was written after the end, and is dropped: says so once, when it was LOST_WRITES_MAX times before.
+
+        Returns how often it was, to be given again with the next one.
+        """
+        if lost == LOST_WRITES_MAX:
+            self.loop._warn(message)
+        return lost + 1 if lost <= LOST_WRITES_MAX else lost
+
     # The limits.
 
     def limit(self, high):

@@ -2,7 +2,6 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
-from ioring.loop._flow_control cimport LOST_WRITES_MAX
 from ioring.loop.context_call cimport ioring_run_method
 from ioring.loop._transport cimport *
 

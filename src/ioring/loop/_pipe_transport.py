@@ -257,10 +257,8 @@ class WritePipe(Transport):
         if not data:
             return
         if self.lost or self.closing:
-            if self.lost >= LOST_WRITES_MAX:
-                self.loop._warn("pipe closed by peer or os.write(pipe, data) raised exception.")
             if self.lost:
-                self.lost += 1
+                self.lost = self.count_lost(self.lost, "pipe closed by peer or os.write(pipe, data) raised exception.")
             return
         self.size += len(data)
         self.pending.append(data)

@@ -1,7 +1,7 @@
 cimport cython
 from ioring.ring.uring cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
-from ioring.loop._flow_control cimport LOST_WRITES_MAX, FlowControl
+from ioring.loop._flow_control cimport FlowControl
 from ioring.loop._tls cimport *
 from ioring.loop.context_call cimport ioring_call_method
 

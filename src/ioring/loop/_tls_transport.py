@@ -100,9 +100,7 @@ class TlsTransport(FlowControl):
         if not data:
             return
         if self.tls.state >= TLS_FLUSHING:
-            if self.lost_writes >= LOST_WRITES_MAX:
-                self.loop._warn("SSL connection is closed")
-            self.lost_writes += 1
+            self.lost_writes = self.count_lost(self.lost_writes, "SSL connection is closed")
             return
         self.backlog.append(data)
         self.size += PyBytes_GET_SIZE(data)

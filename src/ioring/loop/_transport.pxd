@@ -2,7 +2,7 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
-from ioring.loop._flow_control cimport LOST_WRITES_MAX, FlowControl
+from ioring.loop._flow_control cimport FlowControl
 from ioring.loop.context_call cimport ioring_call_method
 
 
@@ -32,7 +32,7 @@ cdef class Transport(FlowControl):
     cdef object context
     cdef object server
 
-    # 0 while the connection is there. 1 once connection_lost() is scheduled, and 1 more for each write since.
+    # 0 while the connection is there. 1 once connection_lost() is scheduled, and 1 more for each write since; see count_lost().
     cdef unsigned lost
     cdef bint closing       # close() or abort() was called
     cdef bint disconnected  # connection_lost() was called

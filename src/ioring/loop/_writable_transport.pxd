@@ -4,7 +4,6 @@ from ioring.ring.uring cimport *
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
-from ioring.loop._flow_control cimport LOST_WRITES_MAX
 from ioring.loop._transport cimport *
 
 

@@ -152,10 +152,8 @@ class Output(Transport):
         if size == 0:
             return 0
         if self.lost or self.closing:
-            if self.lost >= LOST_WRITES_MAX:
-                self.loop._warn("socket.send() raised exception.")
             if self.lost:
-                self.lost += 1
+                self.lost = self.count_lost(self.lost, "socket.send() raised exception.")
             return 0
         if size >= AT_ONCE_MIN and self.pending is None and self.send is None and not self.direct:
             if self.try_send(data) == cython.cast(cython.Py_ssize_t, size):
