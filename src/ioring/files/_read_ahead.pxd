@@ -29,6 +29,7 @@ cdef class ReadAhead(Turns):
     cdef Py_ssize_t window  # how much is read ahead next
 
     cdef int wrote(self, Py_ssize_t count) except -1
+    cdef bint take_back(self, Py_ssize_t size) except -1
     cdef int keep(self, bytes data) except -1
     cdef bytes taken(self, Py_ssize_t size)
     cdef Py_ssize_t available(self) noexcept

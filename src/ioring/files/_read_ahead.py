@@ -85,6 +85,24 @@ class ReadAhead(Turns):
             count -= size
         return 0
 
+    def take_back(self, size):
+        """Drops what is left of the last ``size`` bytes that are unwritten. Whether none of them was written.
+
+        They are those of a call that fails, which a program may make again. Those of earlier calls stay, and those of a
+        call that is cancelled: the kernel has them already.
+        """
+        left: cython.Py_ssize_t
+        whole: cython.bint = size <= self.unwritten_size
+        size = min(size, self.unwritten_size)
+        self.unwritten_size -= size
+        while size > 0:
+            last: bytes = self.unwritten.pop()
+            left = PyBytes_GET_SIZE(last) - size
+            if left > 0:
+                self.unwritten.append(PyBytes_FromStringAndSize(PyBytes_AS_STRING(last), left))
+            size -= PyBytes_GET_SIZE(last)
+        return whole
+
     def advanced(self, count):
         """So many bytes were read or written at the position."""
         if self.tracked:
