@@ -46,6 +46,9 @@ class Side(Engine):
         self._scheduled_rest = False
         self._replenish()
 
+    def _in_thread(self, call: Callable[[], int], done: Callable[[asyncio.Future[int]], object]) -> None:
+        self._host().run_in_executor(None, call).add_done_callback(done)
+
     def close(self) -> None:
         self._closed = True
         self._forget()
@@ -53,9 +56,6 @@ class Side(Engine):
 
 class ThreadSide(Side):
     """Without a ring: each request is a call in the loop's executor."""
-
-    def _in_thread(self, call: Callable[[], int], done: Callable[[asyncio.Future[int]], object]) -> None:
-        self._host().run_in_executor(None, call).add_done_callback(done)
 
 
 class RingSide(Side):
