@@ -1,6 +1,7 @@
 """Files that are closed, or dropped, while somebody uses them: nothing reads or writes another file's descriptor."""
 
 import asyncio
+import concurrent.futures
 import errno
 import gc
 import os
@@ -13,7 +14,7 @@ import pytest
 import ioring
 from engines import ENGINES_AND_UVLOOP, run_in_threads, uncached
 from ioring.files import opening as files
-from rings import descriptors
+from rings import WAIT_S, descriptors, python
 from running import until
 
 RUN_ON = ENGINES_AND_UVLOOP
@@ -398,3 +399,109 @@ def test_the_ring_is_closed_with_the_loop(path, engine):
     assert file == DATA
     loop.close()
     assert not descriptors() - before
+
+
+# One loop in several threads, one after the other. asyncio and uvloop allow it.
+
+
+@pytest.mark.usefixtures("first_uvloop")
+@pytest.mark.parametrize("engine", ["side", "uvloop"])
+def test_a_loop_that_moves_between_threads(path, engine):
+    make = asyncio.SelectorEventLoop if engine == "side" else pytest.importorskip("uvloop").new_event_loop
+    with concurrent.futures.ThreadPoolExecutor(1) as first, concurrent.futures.ThreadPoolExecutor(1) as second:
+        for pool in (first, second):
+            pool.submit(int).result()
+        before = descriptors()
+        loop = make()
+
+        async def job():
+            uncached(path)
+            return await ioring.Path(path).read_bytes()
+
+        first.submit(loop.run_until_complete, job()).result()
+        there = descriptors()
+        for pool in (first, second) * 5:
+            assert pool.submit(loop.run_until_complete, job()).result() == DATA
+        assert descriptors() == there
+        second.submit(loop.run_until_complete, loop.shutdown_default_executor()).result()
+        loop.close()  # in a third one
+        assert not descriptors() - before
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_request_goes_on_in_another_thread(alive):
+    """What the kernel has of a thread that ends is cancelled, and asked for once more."""
+    before = descriptors()
+    loop = asyncio.SelectorEventLoop()
+    reading, writing = os.pipe()
+
+    async def begin():
+        file = await files.open(reading, "rb", 0)
+        task = asyncio.ensure_future(file.read(100))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return file, task
+
+    async def go_on(file, task):
+        os.write(writing, b"late")
+        async with file:
+            assert await task == b"late"
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(loop.run_until_complete, begin())
+        begun.result()
+        if alive:
+            loop.run_until_complete(asyncio.wait_for(go_on(*begun.result()), WAIT_S))
+    if not alive:
+        loop.run_until_complete(asyncio.wait_for(go_on(*begun.result()), WAIT_S))
+    loop.close()
+    os.close(writing)
+    assert not descriptors() - before
+
+
+@pytest.mark.parametrize("runner", ["asyncio.run", "ioring.run"])
+def test_a_daemon_thread_that_uses_files_does_not_keep_the_process(runner, path):
+    code = f"""
+import asyncio, threading
+begun = threading.Event()
+
+async def main():
+    async with ioring.open({str(path)!r}, "w") as file:
+        while True:
+            await file.write("x")
+            await file.flush()
+            begun.set()
+
+threading.Thread(target=lambda: {runner}(main()), daemon=True).start()
+begun.wait()
+print("end")
+"""
+    assert python(code, timeout=WAIT_S) == "end\n"
+
+
+def test_a_loop_that_is_used_at_the_interpreters_end(path):
+    """Closing what works for one loop may make another use files, and each of these once more."""
+    code = f"""
+import asyncio, atexit, weakref
+
+async def main():
+    await ioring.Path({str(path)!r}).write_bytes(b"x" * 100_000)
+
+class Kept:
+    pass
+
+def again(count):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    left.append(loop)
+    if count:
+        kept = Kept()
+        weakref.finalize(kept, again, count - 1)
+        left.append(kept)
+
+left = []
+atexit.register(again, 2)
+again(2)
+print("end")
+"""
+    assert python(code, arguments=["-W", "ignore"], timeout=WAIT_S) == "end\n"

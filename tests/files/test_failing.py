@@ -171,34 +171,132 @@ def test_a_disk_that_cannot_be_written(run, tmp_path):
         run(main())
 
 
+@contextlib.contextmanager
+def full_disk(folder):
+    """A small disk without any room: a function that makes some."""
+    with mounted("tmpfs", folder, "-o", "size=256k"):
+        filler = folder / "filler"
+
+        def fill():
+            with contextlib.suppress(OSError), open(filler, "wb", 0) as file:
+                while True:
+                    file.write(bytes(4096))
+
+        yield fill, filler.unlink
+
+
+WRITERS = [
+    ("wb", 0, b"A"),
+    ("wb", 4096, b"A"),
+    ("wb", 10_000, b"A"),  # which a call fills to the last byte
+    ("w", -1, "A"),
+    ("w", 1, "A\n"),
+]
+
+
 @as_root
-def test_full_disk(run, tmp_path):
-    """What could not be written stays with the file, and can be written when there is room again."""
-    with mounted("tmpfs", tmp_path, "-o", "size=256k"):
-        path, filler = tmp_path / "file", tmp_path / "filler"
+@pytest.mark.parametrize(("mode", "buffering", "letter"), WRITERS)
+def test_a_write_that_fails_has_not_happened(run, tmp_path, mode, buffering, letter):
+    """So it can be made again, or not, when there is room; what earlier calls wrote is kept."""
+    path, data, earlier = tmp_path / "file", letter * 10_000, letter[:1] * 100
+    text = isinstance(letter, str)
 
-        async def main():
-            for buffering in (0, 4096, 1 << 18):
-                filler.write_bytes(bytes(192 << 10))
-                file = await files.open(path, "wb", buffering)
+    async def main():
+        with full_disk(tmp_path) as (fill, make_room):
+            for before in (b"", earlier) if buffering else (b"",):
+                for again in (True, False):
+                    async with files.open(path, mode, buffering) as file:
+                        fill()
+                        if before:
+                            await file.write(before)  # into the buffer
+                        for _ in range(3):
+                            with pytest.raises(OSError) as caught:
+                                await file.write(data)
+                            assert caught.value.errno == errno.ENOSPC
+                        make_room()
+                        if again:
+                            await file.write(data)
+                    expected = (before or letter[:0]) + (data if again else letter[:0])
+                    assert path.read_bytes() == (expected.encode() if text else expected)
+                    path.unlink()
+
+    run(main())
+
+
+@as_root
+@pytest.mark.parametrize("buffering", [0, 4096, 1 << 18])
+def test_a_write_that_there_is_room_for_in_part(run, tmp_path, buffering):
+    """As with io the kernel's part stays written, and the position is behind it."""
+    path = tmp_path / "file"
+
+    async def main():
+        with full_disk(tmp_path) as (fill, make_room):
+            path.write_bytes(bytes(1 << 16))
+            fill()
+            async with files.open(path, "wb", buffering) as file:  # what it held is room now
                 with pytest.raises(OSError) as caught:
-                    if buffering == 0:
-                        # As in io: what there was room for, and the next one fails.
-                        done = await file.write(DATA[: 1 << 17])
-                        assert 0 < done < 1 << 17
-                    await file.write(DATA[: 1 << 17])
-                    await file.flush()
+                    for _ in range(2):  # without a buffer the first has a result: how much was written
+                        await file.write(DATA[: 1 << 17])
+                        await file.flush()
                 assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, os.fspath(path))
-                filler.unlink()
-                if buffering == 0:
-                    assert await file.tell() == done
+                make_room()
+                if buffering == 1 << 18:
+                    assert await file.tell() == 1 << 17  # it was write() that took it, and flush() that failed
+                    await file.flush()
+                    assert path.read_bytes() == DATA[: 1 << 17]
                 else:
-                    done = 1 << 17
-                await file.close()
-                assert path.read_bytes() == DATA[:done]
-                path.unlink()
+                    assert await file.tell() == 1 << 16
+                    await file.write(b"more")
+                    await file.flush()
+                    assert path.read_bytes() == DATA[: 1 << 16] + b"more"
 
-        run(main())
+    run(main())
+
+
+@as_root
+def test_a_text_that_fails_begins_anew_with_its_mark(run, tmp_path):
+    path = tmp_path / "file"
+
+    async def main():
+        with full_disk(tmp_path) as (fill, make_room):
+            fill()
+            async with files.open(path, "w", encoding="utf-16") as file:
+                with pytest.raises(OSError):
+                    await file.write("x" * 10_000)
+                make_room()
+                await file.write("y" * 10_000)
+            assert path.read_text("utf-16") == "y" * 10_000
+            path.unlink()
+
+    run(main())
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["stdout", "stdout_bytes"])
+def test_a_standard_stream_keeps_nothing_that_failed(tmp_path, kind):
+    data = '"line"' if kind == "stdout" else 'b"line"'
+    code = f"""
+import ioring, os, sys
+from ioring import aiofiles
+
+async def main():
+    os.close(1)
+    os.open({str(tmp_path / "file")!r}, os.O_WRONLY | os.O_CREAT)
+    for way in (aiofiles.{kind}.write, lambda data: aiofiles.{kind}.writelines([data, data])):
+        try:
+            await way({data})
+        except OSError as error:
+            print(error.errno, file=sys.stderr)
+    os.unlink({str(tmp_path / "filler")!r})
+    await aiofiles.{kind}.write({data})
+
+ioring.run(main())
+"""
+    with full_disk(tmp_path) as (fill, _):
+        fill()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.split()) == (0, [str(errno.ENOSPC)] * 2), done.stderr
+        assert (tmp_path / "file").read_bytes() == b"line"
 
 
 @as_root

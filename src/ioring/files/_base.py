@@ -36,13 +36,16 @@ class File(Closing):
         self.closefd = spec.closefd
         self.can_read = spec.readable
         self.can_write = spec.writable
-        self.can_seek = self.instant = spec.seekable
-        self.tracked = spec.seekable and not spec.appending
+        self.can_seek = spec.seekable
+        self.locking = spec.locking
+        self.instant = spec.seekable or spec.locking
         self.buffer_size = spec.buffer_size
         self.window = self.buffer_size or WINDOW_MIN
-        if self.tracked:
+        if spec.tracked:
             self.position = os.lseek(fd, 0, os.SEEK_CUR)
-        self.fd = fd  # last: if something fails before, the caller closes it
+        self.fd = fd  # if something fails before, the caller closes it
+        if spec.tracked:
+            self.track()
 
     def check_readable(self):
         self.check_open()

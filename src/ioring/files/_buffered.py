@@ -186,7 +186,11 @@ class BufferedFile(Copying):
             self.unwritten.append(data)
             self.unwritten_size += size
             if self.unwritten_size >= self.buffer_size:
-                await self._flush()
+                try:
+                    await self._flush()
+                except Exception:
+                    self.take_back(size)
+                    raise
             return size
         finally:
             self.leave()

@@ -11,7 +11,6 @@ cdef class Call(FileOp):
     cdef object fallback
     cdef object value
     cdef bint makes_descriptor
-    cdef bint threaded  # no request of a ring does it
 
     cdef size_t hold(self, bytes name) except 0
 

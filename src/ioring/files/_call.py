@@ -1,6 +1,5 @@
 """A request for an operation that moves no bytes. _operations.py has a function for each of these operations."""
 
-import asyncio
 import os
 
 import cython
@@ -35,13 +34,6 @@ class Call(FileOp):
         except OSError as error:
             return -error.errno
         return self.value if isinstance(self.value, int) and not isinstance(self.value, bool) else 0
-
-    def start(self):
-        if not self.threaded:
-            return FileOp.start(self)
-        future = asyncio.get_running_loop().run_in_executor(None, self.blocking)
-        future.add_done_callback(self._thread_done)
-        return 0
 
     def cancellable(self):
         return not self.steady and self.entry.opcode != URING_OP_CLOSE

@@ -85,8 +85,6 @@ class Closing(ReadAhead):
         self.unwritten = []
         self.unwritten_size = 0
         self.ahead = b""
-        if self.tracked and not self.closefd:
-            os.lseek(fd, self.position, os.SEEK_SET)
         if self.blocking is not None:
             self.blocking.close()  # which has nothing to write
             return -1
@@ -168,12 +166,11 @@ class Closing(ReadAhead):
         self.fd = -1
 
     def fileno(self):
-        """The descriptor (``io.IOBase.fileno``). Its position is set to that of the file, as far as it has been read or
-        written by the kernel."""
+        """The descriptor (``io.IOBase.fileno``). Its position is that of the file, as far as the kernel has read or
+        written it, and stays that from now on: whoever else has the descriptor moves it too."""
         if self.shut:
             raise ValueError("I/O operation on closed file")
-        if self.tracked:
-            os.lseek(self.fd, self.position, os.SEEK_SET)
+        self.share()
         return self.fd
 
     @property

@@ -47,12 +47,12 @@ class Copying(File):
         target.check_writable()
         await self.flush()
         moving = offset is None
-        if moving and not self.tracked:
+        if moving and not self.can_seek:
             return await self._copy_stream(target, count, progress)
         place = await self.tell() if moving else offset
         if place < 0 or (count is not None and count < 0):
             raise ValueError("offset and count must not be negative")
-        by_kernel = self.tracked and target.tracked and self.core is target.core
+        by_kernel = self.can_seek and target.tracked and self.core is target.core
         try:
             while count is None or done < count:
                 size = COPY_MAX if count is None else min(COPY_MAX, count - done)
@@ -88,6 +88,8 @@ class Copying(File):
             await target._flush()
             target.forget_ahead()
             self.check_open()
+            if not target.tracked:  # somebody else has got its descriptor meanwhile
+                return -1, None
             source, sink, where = self.fd, target.fd, target.position
             future = self.host.run_in_executor(None, os.copy_file_range, source, sink, size, place, where)
             cancellation = None

@@ -16,6 +16,7 @@ import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.libc.string import memcpy
+from cython.cimports.posix.unistd import SEEK_CUR, SEEK_SET, lseek
 
 from ioring.files._memory import flat
 from ioring.files._requests import read_into
@@ -238,13 +239,24 @@ class DirectFile(RawFile):
         finally:
             PyBuffer_Release(cython.address(view))
 
-    # Methods of File.
+    # Methods of File. Every request has an offset, also when the position is the descriptor's own.
+
+    def place(self):
+        if self.can_seek and not self.tracked:
+            self.position = lseek(self.fd, 0, SEEK_CUR)
+        return self.position
+
+    def advanced(self, count):
+        self.position += count
+        if self.can_seek and not self.tracked:
+            lseek(self.fd, self.position, SEEK_SET)
+        return 0
 
     def fetch(self, size, partial):
-        return own(self, self.direct_read(self.position, size))
+        return own(self, self.direct_read(self.place(), size))
 
     def push(self, data):
-        op: FileOp = own(self, self.direct_write(self.position, data))
+        op: FileOp = own(self, self.direct_write(self.place(), data))
         if isinstance(op, Write):
             cython.cast(Write, op).keep_going = True
         return op

@@ -21,7 +21,7 @@ class RawFile(Copying):
         try:
             if self.available():  # a cancelled read has left them
                 return self.taken(size)
-            data = await self.fetch(size, not self.tracked)
+            data = await self.fetch(size, not self.can_seek)
             self.advanced(len(data))
             return data
         finally:

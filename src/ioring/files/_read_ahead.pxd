@@ -2,6 +2,20 @@ from libc.stdint cimport int64_t
 from ioring.files._requests cimport *
 from ioring.files._turns cimport Turns
 
+cdef extern from "own_positions.h":
+    struct ioring_own_position:
+        int *fd
+        int64_t *position
+        bint *tracked
+        bint *busy
+        bint *sharing
+
+    void ioring_keep_position(ioring_own_position *it)
+    void ioring_drop_position(ioring_own_position *it)
+    void ioring_share_position(ioring_own_position *it)
+    void ioring_share_positions()
+
+
 cdef enum:
     CHUNK_MAX = 1048576  # read() goes by steps of this
 
@@ -19,6 +33,10 @@ cdef class ReadAhead(Turns):
     # Where the next bytes are read or written, if we keep count; else the descriptor's own position is used.
     cdef bint tracked
     cdef int64_t position
+    cdef ioring_own_position entry  # in the list of those that a fork() shares
+
+    # Whether a request at the descriptor's own position has to be a system call, which locks it.
+    cdef bint locking
 
     # Received and not read yet; written and not handed over yet.
     cdef bytes ahead
@@ -28,7 +46,10 @@ cdef class ReadAhead(Turns):
     cdef Py_ssize_t buffer_size
     cdef Py_ssize_t window  # how much is read ahead next
 
+    cdef int track(self) except -1
+    cdef int share(self) except -1
     cdef int wrote(self, Py_ssize_t count) except -1
+    cdef bint take_back(self, Py_ssize_t size) except -1
     cdef int keep(self, bytes data) except -1
     cdef bytes taken(self, Py_ssize_t size)
     cdef Py_ssize_t available(self) noexcept

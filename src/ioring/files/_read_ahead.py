@@ -1,14 +1,20 @@
 """The bytes between a program and a file: read ahead and not asked for yet, written and not handed over yet.
 
-The position is kept here and not in the kernel, where the file has a beginning and an end: so a read that is cancelled
-has not happened. Pipes, terminals and files that are appended to have only the kernel's. What a cancelled request wrote
-counts, and what it read from a pipe is kept.
+The position is kept here and not in the kernel, where the file has a beginning and an end and nobody else has its
+descriptor: so a read that is cancelled has not happened. Pipes, terminals and files that are appended to have only the
+kernel's. What a cancelled request wrote counts, and what it read from a pipe is kept.
+
+A descriptor that somebody else may have too (a child, a duplicate, the code that gave us its number) shares its position
+with them. So from then on it is the kernel's, and what each of them writes comes behind the others' bytes. The system
+calls read() and write() lock it; a request of a ring does not, and two of them could write to the same place. So a
+thread does it (`locking`), apart from reads that the page cache answers at once, and from appending, which has no need.
 """
 
 import os
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.cimports.posix.unistd import SEEK_SET, lseek
 
 PIPE_SIZE = 65536
 """How many bytes a pipe holds, and so how many are asked for at least when all are wanted."""
@@ -21,6 +27,36 @@ class ReadAhead(Turns):
         self.fd = -1
         self.ahead = b""
         self.unwritten = []
+
+    def __dealloc__(self):
+        ioring_drop_position(cython.address(self.entry))
+
+    # Whose the position is.
+
+    def track(self):
+        """The position is kept here from now on, as long as nobody else has the descriptor."""
+        self.tracked = True
+        self.entry.fd = cython.address(self.fd)
+        self.entry.position = cython.address(self.position)
+        self.entry.tracked = cython.address(self.tracked)
+        self.entry.busy = cython.address(self.busy)
+        self.entry.sharing = cython.address(self.sharing)
+        ioring_keep_position(cython.address(self.entry))
+        return 0
+
+    def share(self):
+        """Somebody else gets the descriptor."""
+        if self.tracked:
+            ioring_share_position(cython.address(self.entry))
+        return 0
+
+    def share_position(self):
+        self.sharing = False
+        if self.tracked:
+            lseek(self.fd, self.position, SEEK_SET)
+            self.tracked = False
+            ioring_drop_position(cython.address(self.entry))
+        return 0
 
     # What was read ahead.
 
@@ -85,6 +121,24 @@ class ReadAhead(Turns):
             count -= size
         return 0
 
+    def take_back(self, size):
+        """Drops what is left of the last ``size`` bytes that are unwritten. Whether none of them was written.
+
+        They are those of a call that fails, which a program may make again. Those of earlier calls stay, and those of a
+        call that is cancelled: the kernel has them already.
+        """
+        left: cython.Py_ssize_t
+        whole: cython.bint = size <= self.unwritten_size
+        size = min(size, self.unwritten_size)
+        self.unwritten_size -= size
+        while size > 0:
+            last: bytes = self.unwritten.pop()
+            left = PyBytes_GET_SIZE(last) - size
+            if left > 0:
+                self.unwritten.append(PyBytes_FromStringAndSize(PyBytes_AS_STRING(last), left))
+            size -= PyBytes_GET_SIZE(last)
+        return whole
+
     def advanced(self, count):
         """So many bytes were read or written at the position."""
         if self.tracked:
@@ -103,6 +157,7 @@ class ReadAhead(Turns):
         op.owner = self
         op.instant = self.instant
         op.partial = partial
+        op.threaded = self.locking and not self.tracked
         return op
 
     def push(self, data):
@@ -110,6 +165,7 @@ class ReadAhead(Turns):
         op: Write = new_write(self.core, self.name, self.fd, self.place(), data)
         op.owner = self
         op.keep_going = self.can_seek
+        op.threaded = self.locking and not self.tracked
         return op
 
     def caught_up(self, op, res):
@@ -175,3 +231,11 @@ class ReadAhead(Turns):
 
     def _raw_position(self):
         return self.position if self.tracked else os.lseek(self.fd, 0, os.SEEK_CUR)
+
+
+def share_positions():
+    """Before a fork: the child gets all descriptors."""
+    ioring_share_positions()
+
+
+os.register_at_fork(before=share_positions)

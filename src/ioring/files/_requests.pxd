@@ -32,6 +32,7 @@ cdef class FileOp(Awaitable):
     cdef object path  # what an OSError names
     cdef int fd
     cdef int state
+    cdef bint threaded  # a thread does it, also where there is a ring
     cdef int64_t result
     cdef object future
 

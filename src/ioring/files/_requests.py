@@ -185,7 +185,7 @@ class FileOp(Awaitable):
         return OSError(number, os.strerror(number), self.path)
 
     def start(self):
-        if self.core.ring is None:
+        if self.threaded or self.core.ring is None:
             return self.start_thread()
         self.fill(self.core.launch(self))
         self.marks |= MARK_HELD

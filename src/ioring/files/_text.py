@@ -290,10 +290,19 @@ class TextFile(Decoding):
         try:
             if file.unwritten and file.unwritten_size + len(text) > file.buffer_size:
                 await file._flush()
-            self.accept(self.encode(text))
+            state = None if self.encoder is None else self.encoder.getstate()
+            data = self.encode(text)
+            self.accept(data)
             ended = self._line_buffering and ("\n" in text or "\r" in text)
             if ended or file.unwritten_size >= file.buffer_size:
-                await file._flush()
+                try:
+                    await file._flush()
+                except Exception:
+                    # The call has failed, as that of a binary file: see ReadAhead.take_back. What the encoder writes
+                    # once, at the beginning, comes again.
+                    if file.take_back(len(data)) and state is not None:
+                        self.encoder.setstate(state)
+                    raise
             return len(text)
         finally:
             file.leave()

@@ -19,6 +19,9 @@ cdef class Turns(Owner):
     cdef object waiting
     cdef FileOp straggler
 
+    # Somebody else has got the descriptor meanwhile: its own position is that of the file when the turn is over.
+    cdef bint sharing
+
     # How many requests that need no turn use the descriptor, and a future of the one who waits for their end.
     cdef Py_ssize_t lent
     cdef object idle
@@ -27,4 +30,5 @@ cdef class Turns(Owner):
     cdef int settle_core(self) except -1
     cdef bint take_turn(self) noexcept
     cdef int leave(self) except -1
+    cdef int share_position(self) except -1
     cdef int go_on_closing(self) except -1

@@ -84,6 +84,8 @@ class Turns(Owner):
         """The turn is over; the next one's has come."""
         if self.straggler is not None:
             return 0
+        if self.sharing:
+            self.share_position()
         while self.waiting:
             future = self.waiting.popleft()
             if not future.done():
@@ -93,6 +95,10 @@ class Turns(Owner):
         self.busy = False
         if self.deserted:
             self.go_on_closing()
+        return 0
+
+    def share_position(self):
+        """The file's position is the descriptor's own from now on."""
         return 0
 
     def go_on_closing(self):

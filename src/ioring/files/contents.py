@@ -68,7 +68,7 @@ async def read_bytes(path: StrOrBytesPath) -> bytes:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
             return await _read(core, path, fd, status.st_size)
-        file = make_file(asyncio.get_running_loop(), fd, path, _RAW_READER)
+        file = make_file(asyncio.get_running_loop(), fd, path, _RAW_READER, True)
         fd = -1
     finally:
         if fd >= 0:
@@ -209,7 +209,7 @@ async def _write(core: Engine, path: StrOrBytesPath, view: memoryview) -> None:
         if stat.S_ISREG(os.fstat(fd).st_mode):
             await _write_pieces(core, path, fd, view)
             return
-        file = make_file(asyncio.get_running_loop(), fd, path, _RAW_WRITER)
+        file = make_file(asyncio.get_running_loop(), fd, path, _RAW_WRITER, True)
         fd = -1
     finally:
         if fd >= 0:

@@ -6,6 +6,7 @@ Each of these is an Engine. Requests and files know it as their ``core``.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import weakref
 from collections.abc import Callable
@@ -46,6 +47,12 @@ class Side(Engine):
         self._scheduled_rest = False
         self._replenish()
 
+    def _in_thread(self, call: Callable[[], int], done: Callable[[asyncio.Future[int]], object]) -> None:
+        self._host().run_in_executor(None, call).add_done_callback(done)
+
+    def _move_here(self) -> None:
+        """The loop runs in this thread now, or is over: so what works for it is not used in another one."""
+
     def close(self) -> None:
         self._closed = True
         self._forget()
@@ -53,9 +60,6 @@ class Side(Engine):
 
 class ThreadSide(Side):
     """Without a ring: each request is a call in the loop's executor."""
-
-    def _in_thread(self, call: Callable[[], int], done: Callable[[asyncio.Future[int]], object]) -> None:
-        self._host().run_in_executor(None, call).add_done_callback(done)
 
 
 class RingSide(Side):
@@ -67,12 +71,14 @@ class RingSide(Side):
         self._looking = False
         ring: Any = Ring(ENTRIES, flags=SetupFlags.SUBMIT_ALL | SetupFlags.CLAMP)
         ring._ensure_workers()
+        if ring._registered_fd >= 0:
+            ring.unregister_ring_fd()  # only the thread that registered it could take it back: see _move_here
         self._set_ring(ring)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         ring.register_eventfd(self._bell)
         # A loop drops the arguments of its readers when it is closed, and not before. So this finds out about that.
         watched = Watched()
-        weakref.finalize(watched, self.close)
+        weakref.finalize(watched, self.close).atexit = False
         host.add_reader(self._bell, self._rung, watched)
 
     def _submit_soon(self) -> None:
@@ -83,6 +89,7 @@ class RingSide(Side):
     def _submit(self) -> None:
         self._submitting = False
         if not self._closed:
+            self._move_here()
             self._settle()
             # The eventfd does not announce completions that find the queue full. The kernel keeps them until it is
             # entered again, and there may be none yet when that is done here.
@@ -95,6 +102,7 @@ class RingSide(Side):
         """Looks at the ring again and again, as long as more is in flight than finds room in the queue."""
         self._looking = False
         if not self._closed:
+            self._move_here()
             self._settle()  # enters the kernel, which then puts into the queue what it has kept
             self._reap()
             if self._ring.in_flight:
@@ -106,11 +114,18 @@ class RingSide(Side):
             os.eventfd_read(self._bell)
         except BlockingIOError:
             pass
+        self._move_here()
         self._reap()
+
+    def _move_here(self) -> None:
+        if not self._owns_ring() and not self._ring.closed:
+            self._ring._move_here()
+            self._ring._ensure_workers()
 
     def close(self) -> None:
         if self._closed:
             return
+        self._move_here()
         host = self._host()
         if host is not None and not host.is_closed():
             host.remove_reader(self._bell)
@@ -131,14 +146,29 @@ def engine_of(loop: asyncio.AbstractEventLoop) -> Engine:
     if isinstance(own, Engine):
         return own
     engine = _engines.get(loop)
-    if engine is None or engine._closed or (engine._ring is not None and not engine._owns_ring()):
+    if engine is not None and not engine._closed:
+        engine._move_here()
+    if engine is None or engine._closed or (engine._ring is not None and engine._ring.closed):
         try:
             engine = RingSide(loop)
         except (RingUnavailable, NotImplementedError):
             engine = ThreadSide(loop)
         _engines[loop] = engine
-        weakref.finalize(loop, engine.close)
+        weakref.finalize(loop, engine.close).atexit = False
     return engine
+
+
+@atexit.register
+def _close_all() -> None:
+    """The interpreter ends: closes what works for loops that were left open, as long as it can wait for the kernel.
+
+    A loop that runs on in a daemon thread keeps its engine. That thread goes on until the very end, and would make
+    another one.
+    """
+    for engine in list(_engines.values()):
+        host = engine._host()
+        if host is None or not host.is_running():
+            engine.close()
 
 
 def running() -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import io
 import operator
 import os
@@ -109,9 +110,18 @@ class FileSpec(NamedTuple):
     readable: bool
     writable: bool
     seekable: bool
-    appending: bool
+    tracked: bool  # the file keeps its position itself
+    locking: bool  # the descriptor's own position has to be locked when it is used
     closefd: bool
     buffer_size: int  # 0: without
+
+
+class Positions(NamedTuple):
+    """What positions a descriptor has: the fields of FileSpec of the same names."""
+
+    seekable: bool = False
+    tracked: bool = False
+    locking: bool = False
 
 
 class Opening(Generic[_T]):
@@ -195,6 +205,7 @@ async def open_file(file: FileDescriptorOrPath, spec: OpenSpec) -> Any:
     if spec.direct:
         flags |= os.O_DIRECT
     host = asyncio.get_running_loop()
+    ours = False  # whether nobody else has the descriptor
     if isinstance(file, int):
         if file < 0:
             raise ValueError("negative file descriptor")
@@ -212,12 +223,13 @@ async def open_file(file: FileDescriptorOrPath, spec: OpenSpec) -> Any:
         else:
             try:
                 fd = await open_descriptor(engine_of(host), file, flags)
+                ours = True
             except OSError as error:
                 if spec.direct and error.errno == errno.EINVAL:
                     error.strerror = "the file system has no direct I/O"
                 raise
     try:
-        return make_file(host, fd, file, spec)
+        return make_file(host, fd, file, spec, ours)
     except BaseException:
         if spec.closefd:
             os.close(fd)
@@ -246,12 +258,17 @@ def status_of(fd: int, name: FileDescriptorOrPath) -> os.stat_result:
     return status
 
 
-def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPath, spec: OpenSpec) -> Any:
-    """A file object for a descriptor. The descriptor stays the caller's when that fails."""
+def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPath, spec: OpenSpec, ours: bool) -> Any:
+    """A file object for a descriptor, which nobody else has if it is ``ours``. It stays the caller's when that fails."""
     mode, kinds, buffering = parse_mode(spec.mode), spec.kinds, spec.buffering
     status = status_of(fd, name)
-    seekable = has_positions(fd, os.SEEK_END if mode.appending else os.SEEK_CUR)
-    if mode.readable and mode.writable and not seekable and buffering != 0:
+    whence = os.SEEK_END if mode.appending else os.SEEK_CUR
+    if ours and stat.S_ISREG(status.st_mode) and status.st_size:
+        positions = _APPENDED if mode.appending else _OURS
+        os.lseek(fd, 0, whence)
+    else:
+        positions = find_positions(fd, mode.readable, mode.writable, ours, whence)
+    if mode.readable and mode.writable and buffering != 0 and not positions.seekable and not answers(os.lseek, fd, 0, 1):
         raise io.UnsupportedOperation("File or stream is not seekable.")
     size = buffering
     line_buffering = False
@@ -261,7 +278,7 @@ def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPa
     if size < 0:
         size = max(status.st_blksize, io.DEFAULT_BUFFER_SIZE)
     kind: type[File] = kinds.raw if buffering == 0 else kinds.reader if mode.readable else kinds.writer
-    told = FileSpec(binary_mode(spec.mode), mode.readable, mode.writable, seekable, mode.appending, spec.closefd, size)
+    told = FileSpec(binary_mode(spec.mode), mode.readable, mode.writable, *positions, spec.closefd, size)
     opened: Any = new_file(kind, host, fd, name, told)
     if mode.binary:
         return opened
@@ -283,10 +300,27 @@ def binary_mode(mode: str) -> str:
     return kind + "b" + ("+" if "+" in mode else "")
 
 
-def has_positions(fd: int, whence: int = os.SEEK_CUR) -> bool:
-    """Whether a descriptor can be sought; it goes to its end, or stays."""
+_OURS = Positions(seekable=True, tracked=True, locking=True)
+_APPENDED = Positions(seekable=True)
+
+
+def find_positions(fd: int, readable: bool, writable: bool, ours: bool, whence: int = os.SEEK_CUR) -> Positions:
+    """What positions a descriptor has; it goes to its end, or stays.
+
+    Eventfds, inotify and the like have none but answer lseek(2). Most of /proc can be sought, and is written at no offset.
+    """
+    if not answers(os.lseek, fd, 0, whence) or (readable and not answers(os.preadv, fd, [], 0)):
+        return Positions()
+    at_offsets = not writable or answers(os.pwritev, fd, [], 0)
+    if not at_offsets or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:
+        return _APPENDED
+    return Positions(seekable=True, tracked=ours, locking=True)
+
+
+def answers(call: Callable[..., object], *arguments: object) -> bool:
+    """Whether a system call does not fail."""
     try:
-        os.lseek(fd, 0, whence)
+        call(*arguments)
     except OSError:
         return False
     return True
@@ -388,12 +422,14 @@ def open(
 
 
 @overload
-def wrap(file: io.FileIO, *, kinds: Kinds = ...) -> RawFile: ...
+def wrap(file: io.FileIO, *, kinds: Kinds = ..., ours: bool = ...) -> RawFile: ...
 @overload
-def wrap(file: io.BufferedReader | io.BufferedWriter | io.BufferedRandom, *, kinds: Kinds = ...) -> BufferedFile: ...
+def wrap(
+    file: io.BufferedReader | io.BufferedWriter | io.BufferedRandom, *, kinds: Kinds = ..., ours: bool = ...
+) -> BufferedFile: ...
 @overload
-def wrap(file: io.TextIOWrapper, *, newline: str | None, kinds: Kinds = ...) -> TextFile: ...
-def wrap(file: Any, *, newline: Any = KEEP, kinds: Kinds = KINDS) -> Any:
+def wrap(file: io.TextIOWrapper, *, newline: str | None, kinds: Kinds = ..., ours: bool = ...) -> TextFile: ...
+def wrap(file: Any, *, newline: Any = KEEP, kinds: Kinds = KINDS, ours: bool = False) -> Any:
     """An asynchronous file with the descriptor and the position of a blocking one, which is open.
 
     Closing it closes the blocking one too, which must not be used meanwhile.
@@ -402,6 +438,7 @@ def wrap(file: Any, *, newline: Any = KEEP, kinds: Kinds = KINDS) -> Any:
         file: an ``io.FileIO``, with or without buffers, or a text file over it.
         newline: for a text file, what it was opened with: the file itself does not tell.
         kinds: the classes to choose from.
+        ours: whether nobody else has the descriptor; then the file can keep the position itself, which is faster.
 
     Raises:
         TypeError: it is none of these.
@@ -426,7 +463,8 @@ def wrap(file: Any, *, newline: Any = KEEP, kinds: Kinds = KINDS) -> Any:
         raise io.UnsupportedOperation("what was read ahead of a pipe or terminal cannot be taken over")
     kind: type[File] = kinds.raw if raw is binary else kinds.reader if readable else kinds.writer
     size = 0 if raw is binary else io.DEFAULT_BUFFER_SIZE
-    spec = FileSpec(raw.mode, readable, writable, seekable, "a" in raw.mode, False, size)
+    positions = find_positions(raw.fileno(), readable, writable, ours)
+    spec = FileSpec(raw.mode, readable, writable, *positions, False, size)
     opened: Any = new_file(kind, None, raw.fileno(), raw.name, spec)
     opened._belongs_to(file)
     if binary is file:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ioring.files._buffered import BufferedFile
 from ioring.files._text import TextFile
-from ioring.files.opening import FileSpec, new_file
+from ioring.files.opening import FileSpec, find_positions, new_file
 
 _T = TypeVar("_T", str, bytes)
 
@@ -38,9 +38,12 @@ class Stream:
             self.binary = self.text = None
             raw = getattr(getattr(blocking, "buffer", None), "raw", None)
             if isinstance(blocking, io.TextIOWrapper) and isinstance(raw, io.FileIO):
-                # Other programs may read and write here too: so the position is the descriptor's own.
+                # Other programs may read and write here too, and Python itself: it gives what there is, as a pipe does.
                 readable, writable = raw.readable(), raw.writable()
-                spec = FileSpec(raw.mode, readable, writable, False, True, False, io.DEFAULT_BUFFER_SIZE)
+                positions = find_positions(raw.fileno(), readable, writable, False)._replace(seekable=False)
+                # A call that writes is over when its bytes are written, and when it fails none of them are kept.
+                size = 1 if writable else io.DEFAULT_BUFFER_SIZE
+                spec = FileSpec(raw.mode, readable, writable, *positions, False, size)
                 self.binary = new_file(BufferedFile, None, raw.fileno(), raw.name, spec)
                 newline = None if readable else "\n"
                 self.text = TextFile(self.binary, blocking.encoding, blocking.errors, newline)
@@ -90,10 +93,12 @@ class Standard(Generic[_T]):
         if name not in WAITING:
             return getattr(blocking, name)(*arguments)
         ours: Any = stream.binary if self._binary else stream.text
+        if name == "writelines":
+            (lines,) = arguments
+            await ours.write((b"" if self._binary else "").join(lines))
+            return None
         result = await getattr(ours, name)(*arguments)
-        if name in ("write", "writelines"):
-            await ours.flush()
-        elif name == "close":
+        if name == "close":
             blocking.close()
         return result
 

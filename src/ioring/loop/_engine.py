@@ -38,6 +38,10 @@ class Engine:
     def _rest(self):
         """Operations wait for the next turn: the other loop is to call _replenish() in it."""
 
+    def _in_thread(self, call, done):
+        """Makes a call that blocks, in the loop's executor. The future of its result is given to ``done`` in the loop."""
+        self.run_in_executor(None, call).add_done_callback(done)
+
     def alone(self):
         """Whether the next turn would have nothing else to do, so that a read that has reached its limit may go on now.
 

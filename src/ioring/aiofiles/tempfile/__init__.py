@@ -239,7 +239,7 @@ async def _open(
     loop = loop or asyncio.get_running_loop()
     temporary = await loop.run_in_executor(executor, make)
     blocking = getattr(temporary, "file", temporary)
-    opened: Any = files.wrap(blocking, newline=newline, kinds=KINDS)
+    opened: Any = files.wrap(blocking, newline=newline, kinds=KINDS, ours=True)
     if blocking is not temporary:
         (opened.buffer if hasattr(opened, "buffer") else opened)._belongs_to(temporary)
         opened._temporary = temporary

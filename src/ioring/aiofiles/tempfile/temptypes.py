@@ -30,7 +30,7 @@ class AsyncSpooledTemporaryFile(AsyncBase):
     def _current(self) -> Any:
         """The asynchronous file, once there is a file."""
         if self._opened is None and self._file._rolled:
-            self._opened = files.wrap(self._file._file, newline=self._newline, kinds=KINDS)
+            self._opened = files.wrap(self._file._file, newline=self._newline, kinds=KINDS, ours=True)
         return self._opened
 
     async def _do(self, name: str, *arguments: Any) -> Any:
