@@ -4,8 +4,6 @@ from typing import Self
 from ioring.ring._request import OpTable
 
 CLOSE_SECONDS: float
-LOST: str
-ORPHANS: list[tuple[int, int, int, int]]
 
 class Lifecycle(OpTable):
     def __init__(
