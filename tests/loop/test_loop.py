@@ -488,3 +488,10 @@ def test_statistics_count(loop):
     after = loop.statistics()
     assert after["turns"] == before["turns"] + 5
     assert set(after) >= {"enters", "waits", "submissions", "completions", "in_flight", "buffers_free"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_loop_that_is_made_in_a_wrong_way_is_no_open_loop():
+    with pytest.raises(TypeError, match="direct"):
+        ioring.Loop(direct=True)
+    gc.collect()

@@ -307,7 +307,7 @@ def test_a_question_is_answered_meanwhile(loop, uploads):
 
 def test_receives_are_multishot_again_when_buffers_suffice(loop, uploads):
     if loop._receive_once:
-        pytest.skip("the kernel's multishot receive misses ends")
+        pytest.skip("no receive is multishot on this kernel")
 
     async def main():
         transports = []

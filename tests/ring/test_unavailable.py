@@ -63,6 +63,7 @@ def _sysctl():
         return None
 
 
+@pytest.mark.any_kernel
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 @pytest.mark.parametrize("call", [426, 427], ids=["io_uring_enter", "io_uring_register"])
 def test_only_one_of_the_other_calls_is_refused(number, call):

@@ -97,6 +97,7 @@ class LoopCore(Engine):
         """Debug mode: the completion of an operation was handled, and that took so long."""
 
     def __cinit__(self):
+        self._closed = True  # also if the constructor fails: nothing has to be closed then
         self.eventfd = -1
         self.ready = [None] * 64
         self.mask = 63

@@ -14,13 +14,11 @@ from cython.cimports.ioring.loop.socket_api import (
     EPOLL_CTL_MOD,
     EPOLLIN,
     EPOLLOUT,
-    F_GETFL,
     POLLIN,
     epoll_create1,
     epoll_ctl,
     epoll_event,
     epoll_wait,
-    fcntl,
 )
 from cython.cimports.libc.errno import EEXIST, ENOENT, errno
 from cython.cimports.posix.unistd import close
@@ -120,14 +118,6 @@ class Watching(SocketCalls):
         fd = number_of(file)
         if fd < 0:
             raise ValueError(f"Invalid file descriptor: {fd}")
-        if self.epoll < 0:
-            if fcntl(fd, F_GETFL) < 0:  # asked first, since the epoll could get this very number
-                raise os_error(-errno, "fcntl")
-            self.epoll = epoll_create1(EPOLL_CLOEXEC)
-            if self.epoll < 0:
-                raise os_error(-errno, "epoll_create1")
-            self.readiness = Readiness.__new__(Readiness)
-            self.readiness.loop = self.readiness.watching = self
         watch = self.watches.get(fd)
         if watch is not None:
             code = self.control(EPOLL_CTL_MOD, watch, watch.events() | events)
@@ -281,6 +271,14 @@ class Watching(SocketCalls):
         self.unwatch(watch)
         handle.cancel()
         return True
+
+    def _open_epoll(self):
+        """With the loop, as asyncio does: nobody is surprised later by a descriptor more."""
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise os_error(-errno, "epoll_create1")
+        self.readiness = Readiness.__new__(Readiness)
+        self.readiness.loop = self.readiness.watching = self
 
     def _close_epoll(self):
         fd: cython.int = self.epoll

@@ -377,7 +377,8 @@ class Stream(Output):
         rounds: cython.int = 0
         while self.input == INPUT_OPEN and self.mode >= RECEIVE_COPY and not (self.paused or self.closing or self.lost):
             rounds += 1
-            if rounds > ROUNDS_MAX or (rounds > 1 and self.loop.rations.scarce):
+            # One piece a turn when others wait for theirs: they may be those who go on like this, too.
+            if rounds > ROUNDS_MAX or (rounds > 1 and (self.loop.rations.scarce or self.loop.head != self.loop.tail)):
                 return self.receive_later()
             try:
                 buffer = self.call(GET_BUFFER, -1)

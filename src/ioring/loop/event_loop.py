@@ -124,7 +124,10 @@ class Loop(Subprocesses, Signals, Sendfile):
             once = multishot_misses_ends()
             if RegisterOp.SEND_MSG_RING.name not in features().registrations:
                 self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._open_epoll()
         except BaseException:
+            if self._eventfd >= 0:
+                os.close(self._eventfd)
             ring.close()
             raise
         self._open(ring, buffers, slots, self._eventfd, once)
