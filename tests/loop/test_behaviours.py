@@ -316,6 +316,21 @@ def test_sendfile_leaves_the_position_behind_what_was_sent(loop, tmp_path, offse
     run(loop, main())
 
 
+@pytest.mark.parametrize("name", ["/proc/self/status", "/dev/zero", "/sys/kernel/mm/transparent_hugepage/enabled"])
+def test_sendfile_of_a_file_without_a_size(loop, name):
+    if not os.path.exists(name):
+        pytest.skip("there is no such file")
+
+    async def main(file, again):
+        async with connection(loop) as (protocol, peer):
+            assert await loop.sendfile(protocol.transport, file, count=5) == 5
+            assert await loop.sock_sendfile(peer, file, 0, 3) == 3
+            assert await loop.sock_recv(peer, 100) == again.read(5)
+
+    with open(name, "rb") as file, open(name, "rb") as again:
+        run(loop, main(file, again))
+
+
 def test_sendfile_that_is_cancelled_while_it_begins(loop, tmp_path):
     """What was written before still waits to be sent. The transport goes on."""
     path = tmp_path / "file"

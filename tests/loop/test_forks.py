@@ -442,3 +442,44 @@ def test_made_in_one_thread_and_run_with_connections_in_another(direct):
     thread.start()
     thread.join(WAIT_S)
     assert said == [b"data"] and loop.is_closed()
+
+
+LEAVES = """
+import asyncio
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads
+
+async def main():
+    child = os.fork()
+    if child == 0:
+        {leave}
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+async def later():
+    async def nested():
+        return await main()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(nested())
+    return task.result()
+
+print({run})
+"""
+
+RUNS = {
+    "ioring.run": "ioring.run(main())",
+    "runner": "asyncio.Runner(loop_factory=ioring.new_event_loop).__enter__().run(main())",
+    "loop": "(loop := Loop()).run_until_complete(main()), loop.close()",
+    "task": "ioring.run(later())",
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    ("leave", "code"), [("sys.exit(7)", 7), ("sys.exit()", 0), ("sys.exit('a reason')", 1), ("os._exit(5)", 5)]
+)
+def test_exit_code_of_a_child_that_leaves_from_a_coroutine(run, leave, code):
+    said = python(LEAVES.format(leave=leave, run=RUNS[run]))
+    parent = [line for line in said.splitlines() if line.startswith(("(", str(code)))]
+    assert parent == [f"{code} None" if run == "loop" else str(code)]
+    assert "ForkedRing" not in said and "never awaited" not in said
+    assert "Traceback" not in said

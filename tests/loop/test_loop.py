@@ -495,3 +495,12 @@ def test_loop_that_is_made_in_a_wrong_way_is_no_open_loop():
     with pytest.raises(TypeError, match="direct"):
         ioring.Loop(direct=True)
     gc.collect()
+
+
+def test_nest_asyncio_is_refused():
+    """It asks for this name and then replaces methods of the class, for every loop; it refuses others by ValueError."""
+    loop = ioring.Loop()
+    with pytest.raises(ValueError, match="Can't patch loop of type"):
+        exec("hasattr(loop, '_nest_patched')", {"__name__": "nest_asyncio", "loop": loop})
+    assert not hasattr(loop, "_nest_patched")
+    loop.close()

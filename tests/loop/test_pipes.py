@@ -464,3 +464,57 @@ def test_transport_outlives_the_loop(loop):
         with unclosed():
             del reading, writing
         assert source.closed and sink.closed
+
+
+@pytest.mark.parametrize("end", ["reading", "writing"])
+def test_protocol_of_a_closed_pipe_is_freed_without_the_garbage_collector(loop, end):
+    class Keeping(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def connection_lost(self, exception):
+            lost.set_result(exception)
+
+    async def main():
+        reading, writing = os.pipe()
+        if end == "reading":
+            transport, protocol = await loop.connect_read_pipe(Keeping, os.fdopen(reading, "rb", 0))
+            os.close(writing)
+        else:
+            transport, protocol = await loop.connect_write_pipe(Keeping, os.fdopen(writing, "wb", 0))
+            os.close(reading)
+        reference = weakref.ref(protocol)
+        await lost
+        del transport, protocol
+        await asyncio.sleep(0)
+        return reference
+
+    lost = loop.create_future()
+    gc.collect()
+    gc.disable()
+    try:
+        reference = run(loop, main())
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_children_leave_no_garbage(loop):
+    async def child():
+        process = await asyncio.create_subprocess_exec("true", stdout=-1)
+        await process.communicate()
+
+    async def main():
+        for _ in range(3):
+            await child()
+        gc.collect()
+        gc.disable()
+        before = len(gc.get_objects())
+        for _ in range(10):
+            await child()
+        return len(gc.get_objects()) - before
+
+    try:
+        assert run(loop, main()) < 30  # a cycle has five objects for each of the ten
+    finally:
+        gc.enable()

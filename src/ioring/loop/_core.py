@@ -86,6 +86,10 @@ class LoopCore(Engine):
         """A socket object that owns a descriptor which an accept for a server (or None) has returned."""
         raise NotImplementedError
 
+    def _leaves(self, args):
+        """Whether a callback for a closed loop is dropped instead of refused: see Loop."""
+        return False
+
     def _traceback(self):
         """Debug mode: where the program is, for the handle that is being made (a ``traceback.StackSummary``)."""
         return
@@ -258,6 +262,8 @@ class LoopCore(Engine):
         """Calls the callback at the next turn (``loop.call_soon``). Returns an ``asyncio.Handle``."""
         handle: Handle
         if self._closed:
+            if self._leaves(args):
+                return new_handle(callback, args, context, self)
             self._check_closed()
         handle = new_handle(callback, args, context, self)
         if self._debug:

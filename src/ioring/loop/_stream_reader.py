@@ -12,6 +12,7 @@ import asyncio
 import weakref
 
 from cython.cimports.cpython.bytes import PyBytes_GET_SIZE
+from cython.cimports.cpython.exc import PyErr_WarnEx
 
 
 class Feed(Filter):
@@ -35,6 +36,18 @@ class Feed(Filter):
 
 class Read(Awaitable):
     """What read() returns."""
+
+    def __dealloc__(self):
+        if self.state == FRESH and self.feed is not None:
+            PyErr_WarnEx(RuntimeWarning, b"coroutine 'StreamReader.read' was never awaited", 1)
+
+    def __getattr__(self, name):
+        """The names that tasks show of their coroutines. Cython has no properties of these names."""
+        if name == "__name__":
+            return "read"
+        if name == "__qualname__":
+            return "StreamReader.read"
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def step(self):
         if self.state == FRESH:

@@ -204,6 +204,7 @@ class Transport(FlowControl):
                 self.protocol.connection_lost(exception)
         finally:
             self.disconnected = True
+            self.protocol = None  # which usually has the transport, too
             self.release_descriptor()
             server, self.server = self.server, None
             if server is not None:

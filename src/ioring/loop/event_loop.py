@@ -104,6 +104,7 @@ class Loop(Subprocesses, Signals, Sendfile):
 
     def __init__(self, *, direct_descriptors: bool = False, any_thread: bool = False) -> None:
         self._forked = False
+        self._left: list[asyncio.Future[Any]] = []
         super().__init__()
         self._closed = True  # until there is something to close
         self._unix_server_sockets = {}
@@ -177,6 +178,27 @@ class Loop(Subprocesses, Signals, Sendfile):
                 "Loop(any_thread=True), or make a new loop in each thread"
             )
 
+    def run_until_complete(self, future: Any) -> Any:
+        """Runs until a future or a coroutine is done, and returns its result (``loop.run_until_complete``)."""
+        if self._forked and asyncio.iscoroutine(future):
+            future.close()  # nobody will await it
+        try:
+            return super().run_until_complete(future)
+        except (SystemExit, KeyboardInterrupt):
+            while self._left:
+                self._left.pop().exception()  # its callbacks would have asked for it
+            raise
+
+    @property
+    def _nest_patched(self) -> bool:
+        """nest_asyncio looks for this before it replaces methods of the loop's class by some for asyncio's own loop.
+
+        It refuses other loops with this error, which packages that use it expect.
+        """
+        if "nest_asyncio" in str(sys._getframe(1).f_globals.get("__name__")):
+            raise ValueError(f"Can't patch loop of type {type(self)}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute '_nest_patched'")
+
     def close(self) -> None:
         """Closes the loop (``loop.close``). Operations in flight are cancelled and waited for.
 
@@ -216,8 +238,24 @@ class Loop(Subprocesses, Signals, Sendfile):
             set_running_loop(None)
         self._close_descriptors()
 
+    def _leaves(self, args: tuple[Any, ...]) -> bool:
+        """A task of the child of a fork ends with sys.exit(), of which its callbacks are to be told.
+
+        That must not fail: the error would take the place of SystemExit, and the exit code be another one.
+        """
+        if not self._forked or len(args) != 1 or not asyncio.isfuture(args[0]):
+            return False
+        if not isinstance(getattr(args[0], "_exception", None), (SystemExit, KeyboardInterrupt)):
+            return False
+        self._left.append(args[0])
+        return True
+
     def _check_closed(self) -> None:
         if self._forked:
+            # sys.exit() on its way out of asyncio.run(): nothing may take its place, and so its exit code.
+            leaving = sys.exc_info()[1]
+            if isinstance(leaving, (SystemExit, KeyboardInterrupt)):
+                raise leaving
             raise ForkedRing(
                 "the loop belongs to the parent process: make a new one in the child, by ioring.run() or its like"
             )
