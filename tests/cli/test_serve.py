@@ -548,6 +548,8 @@ def test_env_file(tmp_path):
     application = """
     import os
     async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": os.environ["GREETING"].encode()})
         assert os.environ["PATH"] != "/nowhere"
@@ -722,6 +724,8 @@ import ioring
 assert not {"httptools", "click", "ioring.http"} & set(sys.modules)
 
 async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"from python"})
 

@@ -515,7 +515,7 @@ def test_application_that_is_ready_when_nobody_waits_for_it_any_more(http_loop):
             said.set()
             await receive()
 
-        lifespan = Lifespan(application, False, lambda *told: complaints.append(told), print)
+        lifespan = Lifespan(application, False, lambda *told: complaints.append(told))
         starting = asyncio.create_task(lifespan.startup())
         await begun.wait()
         starting.cancel()

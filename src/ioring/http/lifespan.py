@@ -19,7 +19,9 @@ class Lifespan:
         application: the ASGI application.
         required: whether one that does not know the protocol is an error.
         log: called with a message and an exception.
-        tell: called with what is worth knowing and no fault.
+
+    Attributes:
+        note: what is worth knowing of the start-up and no fault, or None.
     """
 
     def __init__(
@@ -27,12 +29,11 @@ class Lifespan:
         application: Application,
         required: bool,
         log: Callable[[str, BaseException | None], object],
-        tell: Callable[[str], object],
     ) -> None:
         self.application = application
         self.required = required
         self.log = log
-        self.tell = tell
+        self.note: str | None = None
         self.state: dict[str, Any] = {}
         self._to_application: asyncio.Queue[Message] = asyncio.Queue()
         self._begun: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -91,7 +92,7 @@ class Lifespan:
                 self._begun.set_result(f"{type(error).__name__}: {error}")
             else:
                 if error is not None:
-                    self.tell(
+                    self.note = (
                         f"the application has no start-up, or raised an exception in it: {type(error).__name__}: "
                         f"{error}; it is served all the same (with --lifespan on it would not be)"
                     )

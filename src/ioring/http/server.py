@@ -99,7 +99,7 @@ class Server:
         service = self.service = self._make_service(loop)
         self._started = True
         if application.kind == "asgi" and configuration.lifespan != "off":
-            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log, self.log.info)
+            self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
             await self._lifespan.startup()
             service.state = self._lifespan.state
         self.listeners = listeners
@@ -211,6 +211,8 @@ class Server:
 
     async def serve(self) -> None:
         """Returns when the server was told to stop and has."""
+        if self._lifespan is not None and self._lifespan.note is not None:
+            self.log.info(self._lifespan.note)
         await self._stop.wait()
         service = self.service
         await self._leave()
