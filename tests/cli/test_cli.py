@@ -267,3 +267,18 @@ def test_without_click(tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr == "the commands need click: pip install 'ioring[serve]'\n"
+
+
+def test_echo_can_be_ended_as_soon_as_it_listens(echo):
+    for _ in range(5):
+        process, _ = echo()  # which reads that it listens
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert "0 connections" in out
+
+
+def test_echo_tells_how_many_slots_there_can_be():
+    result = run("echo", "--port", "0", "--slots", "2000000")
+    assert result.returncode == 2
+    assert "2000000 is not in the range" in result.stderr

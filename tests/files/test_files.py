@@ -11,10 +11,11 @@ import os
 
 import pytest
 
-from engines import ENGINES_AND_UVLOOP
+import ioring
+from engines import ENGINES_AND_UVLOOP, mounted, run_in_threads
 from ioring import whole
 from ioring.files import opening as files
-from rings import python
+from rings import as_root, python
 
 RUN_ON = ENGINES_AND_UVLOOP
 
@@ -542,3 +543,57 @@ small.close()
 """
     )
     assert printed.split() == ["1", "True"]
+
+
+class Refused(Exception):
+    pass
+
+
+def test_what_a_thread_raises_arrives(path, monkeypatch):
+    """Whatever it is: the await must not wait for ever."""
+
+    def refuse(*arguments, **options):
+        raise Refused
+
+    async def main():
+        async with files.open(path, "w+b") as file:
+            for name in ("mkdir", "rename", "posix_fallocate", "preadv"):
+                monkeypatch.setattr(os, name, refuse)
+            for call in (
+                lambda: ioring.os.mkdir(path.with_name("folder")),
+                lambda: ioring.os.rename(path, path.with_name("other")),
+                lambda: file.allocate(0, 10),
+                lambda: file.readv_at(0, [bytearray(1)]),
+            ):
+                with pytest.raises(Refused):
+                    await call()
+
+    run_in_threads(main())
+
+
+@pytest.mark.parametrize("mode", [1 << 40, -1 << 40, 1 << 31])
+def test_a_mode_that_cannot_be(run, tmp_path, mode):
+    async def main():
+        for make in (ioring.os.mkdir, ioring.os.makedirs):
+            with pytest.raises(OverflowError):
+                await make(tmp_path / "folder", mode)
+        with pytest.raises(OverflowError):
+            await ioring.Path(tmp_path / "folder").mkdir(mode)
+
+    run(main())
+    assert os.listdir(tmp_path) == []
+
+
+@as_root
+def test_allocate_where_the_file_system_cannot(run, tmp_path):
+    """There posix_fallocate() writes."""
+
+    async def main():
+        async with files.open(tmp_path / "file", "w+b") as file:
+            await file.write(b"data")
+            await file.allocate(0, 10_000)
+            await file.seek(0)
+            assert await file.read() == b"data" + bytes(9996)
+
+    with mounted("ramfs", tmp_path):
+        run(main())

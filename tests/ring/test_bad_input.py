@@ -713,3 +713,32 @@ print("survived")
 def test_none_for_every_argument(kind):
     """In a process of its own: a crash is a failure."""
     assert "survived" in python(NONES.format(kind=kind), arguments=["-W", "ignore"])
+
+
+class Undecided:
+    """Equality is no yes and no no, as that of arrays."""
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise ValueError("ambiguous")
+
+    __hash__ = None
+
+
+def test_targets_beside_those_that_cannot_be_compared(ring):
+    for user_data in (Undecided(), "mine", Undecided()):
+        sqe = ring.get_sqe()
+        sqe.prep_timeout(WAIT_S)
+        sqe.user_data = user_data
+    ring.submit()
+    sqe = ring.get_sqe()
+    sqe.prep_cancel("mine")
+    sqe.user_data = "cancel"
+    ring.submit()
+    assert {ring.wait_cqe(WAIT_S).user_data for _ in range(2)} == {"mine", "cancel"}
+    ring.get_sqe().prep_timeout_update(1, user_data := Undecided())  # not in flight: nothing is found
+    ring.submit()
+    assert ring.wait_cqe(WAIT_S).res < 0
+    assert user_data is not None

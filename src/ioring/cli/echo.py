@@ -20,6 +20,9 @@ BUFFER_SIZE = 16384
 # Slots that the kernel may fill between the moment the server is full and its cancellation of the accept.
 SPARE_SLOTS = 2 * BACKLOG
 
+SLOTS_MAX = (1 << 20) - SPARE_SLOTS
+"""The kernel's largest file table has 1 << 20 slots (IORING_MAX_FIXED_FILES)."""
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on: numeric, or a name.")
@@ -27,7 +30,9 @@ SPARE_SLOTS = 2 * BACKLOG
 @click.option(
     "--entries", default=1024, show_default=True, type=click.IntRange(2, 32768), help="Submission queue size."
 )
-@click.option("--slots", default=4096, show_default=True, type=click.IntRange(1), help="Connections served at once.")
+@click.option(
+    "--slots", default=4096, show_default=True, type=click.IntRange(1, SLOTS_MAX), help="Connections served at once."
+)
 @click.option("--sqpoll", is_flag=True, help="Let a kernel thread fetch submissions; it takes a processor of its own.")
 def echo(host: str, port: int, entries: int, slots: int, sqpoll: bool) -> None:
     """Run an echo server.
@@ -82,10 +87,11 @@ def _serve(listener: socket.socket, entries: int, slots: int, sqpoll: bool) -> E
         buffers = ring.setup_buf_ring(BUFFERS, BUFFER_SIZE, 0)
         server = Echo(ring, buffers, listener.fileno(), slots, wakeup.fileno())
         host, port = listener.getsockname()[:2]
-        click.echo(f"listening on [{host}]:{port}" if ":" in host else f"listening on {host}:{port}")
-        for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has SIGINT ignored
-            signal.signal(number, _interrupt)
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has SIGINT ignored
+                signal.signal(number, _interrupt)
+            # Who reads that may end the server right away.
+            click.echo(f"listening on [{host}]:{port}" if ":" in host else f"listening on {host}:{port}")
             server.run()
         except KeyboardInterrupt:
             pass

@@ -218,7 +218,13 @@ class File(Closing):
         self.check_writable()
         offset = whole(offset, "offset")
         size = whole(size, "size")
-        await lend(self, fallocate(self.core, self.fd, offset, size, self.name))
+        try:
+            await lend(self, fallocate(self.core, self.fd, offset, size, self.name))
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS) or self.core.ring is None:
+                raise
+            self.check_writable()  # it may have been closed meanwhile
+            await lend(self, fallocate(self.core, self.fd, offset, size, self.name, threaded=True))
 
     async def advise(self, offset, size, advice):
         """Says how a part of the file will be used: ``os.POSIX_FADV_...`` (``os.posix_fadvise``)."""

@@ -99,13 +99,17 @@ def ftruncate(core, fd, size, path=None, *, steady=False, threaded=False):
     return it
 
 
-def fallocate(core, fd, offset, size, path=None):
-    """Reserves storage; the file grows if it ends before (mode 0 of fallocate)."""
+def fallocate(core, fd, offset, size, path=None, *, threaded=False):
+    """Reserves storage; the file grows if it ends before (mode 0 of fallocate).
+
+    With ``threaded`` a thread does it, which writes where the file system has no such call.
+    """
     place: int64_t = offset
     length: int64_t = size
     it: Call = new_call(core, URING_OP_FALLOCATE, fd, path, partial(os.posix_fallocate, fd, offset, size))
     it.entry.addr = cython.cast(uint64_t, length)
     it.entry.off = cython.cast(uint64_t, place)
+    it.threaded = threaded
     return it
 
 
@@ -174,9 +178,14 @@ def unlinkat(core, folder, name, flags, path=None):
 
 
 def mkdirat(core, folder, name, mode, path=None):
-    """Makes a folder."""
+    """Makes a folder.
+
+    Raises:
+        OverflowError: the mode is no C integer.
+    """
+    number: cython.int = mode
     it: Call = new_call(core, URING_OP_MKDIRAT, folder, path, partial(os.mkdir, name, mode, dir_fd=_folder(folder)))
     it.entry.addr = it.hold(name)
-    it.entry.len = mode & 0xFFFFFFFF
+    it.entry.len = cython.cast(cython.uint, number)
     it.steady = True
     return it

@@ -32,4 +32,3 @@ cdef class Part(Transfer):
 cdef class Work(FileOp):
     cdef object function
     cdef object value
-    cdef object failure

@@ -1,14 +1,10 @@
 """Requests for ioring.os, Path and whole files: attributes, small files in one step, parts of large files, and calls in
 threads."""
 
-import asyncio
-
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.libc.errno import EAGAIN, EISDIR, EOPNOTSUPP
 from cython.cimports.posix.unistd import close
-
-get_running_loop = cython.declare(object, asyncio.get_running_loop)
 
 SMALL_MAX = cython.declare(int64_t, 65536)
 """Files of up to this size are read in one step, which takes some ten microseconds."""
@@ -194,15 +190,8 @@ def read_part(core, path, fd, offset, data, start, size):
 class Work(FileOp):
     """A call in the loop's executor, for what the ring has no operation for."""
 
-    def start(self):
-        get_running_loop().run_in_executor(None, self.blocking).add_done_callback(self._thread_done)
-        return 0
-
     def blocking(self):
-        try:
-            self.value = self.function()
-        except BaseException as failure:
-            self.failure = failure
+        self.value = self.function()
         return 0
 
     def cancellable(self):
@@ -210,9 +199,6 @@ class Work(FileOp):
 
     def outcome(self):
         self.function = None
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
         return self.value
 
 
@@ -221,5 +207,6 @@ def work(core, function, steady):
     it: Work = Work.__new__(Work)
     it.core = core
     it.function = function
+    it.threaded = True
     it.steady = steady
     return it

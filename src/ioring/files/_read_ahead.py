@@ -4,10 +4,11 @@ The position is kept here and not in the kernel, where the file has a beginning 
 descriptor: so a read that is cancelled has not happened. Pipes, terminals and files that are appended to have only the
 kernel's. What a cancelled request wrote counts, and what it read from a pipe is kept.
 
-A descriptor that somebody else may have too (a child, a duplicate, the code that gave its number) shares its position
-with them. So from then on it is the kernel's, and what each of them writes comes behind the others' bytes. The system
-calls read() and write() lock it; a request of a ring does not, and two of them could write to the same place. So a
-thread does it (`locking`), apart from reads that the page cache answers at once, and from appending, which has no need.
+A descriptor that somebody else may have too (a child, a duplicate, the code that gave us its number) shares its
+position with them. So from then on it is the kernel's, and what each of them writes comes behind the others' bytes. The
+system calls read() and write() lock it; a request of a ring does not, and two of them could write to the same place. So
+a thread does it (`locking`), apart from reads that the page cache answers at once, and from appending, which has no
+need.
 """
 
 import os

@@ -34,6 +34,7 @@ cdef class FileOp(Awaitable):
     cdef int state
     cdef bint threaded  # a thread does it, also where there is a ring
     cdef int64_t result
+    cdef object failure  # what a thread has raised, if it is no OSError
     cdef object future
 
     # Whether a cancellation has to wait for the request's end, and the cancellation that waits.

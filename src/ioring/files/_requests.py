@@ -18,7 +18,7 @@ import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.ioring.ring.fork_guard import uring_forks
-from cython.cimports.libc.errno import EAGAIN, EINTR, EOPNOTSUPP
+from cython.cimports.libc.errno import EAGAIN, EINTR, EIO, EOPNOTSUPP
 from cython.cimports.libc.stdlib import calloc, free
 
 from ioring.files._memory import flat
@@ -179,6 +179,9 @@ class FileOp(Awaitable):
         return self.outcome()
 
     def error(self):
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            return failure
         number = cython.cast(cython.int, -self.result)
         if self.path is None:
             return OSError(number, os.strerror(number))
@@ -206,8 +209,15 @@ class FileOp(Awaitable):
             self.ended_with(-ECANCELED)
 
     def start_thread(self):
-        self.core._in_thread(self.blocking, self._thread_done)
+        self.core._in_thread(self._work, self._thread_done)
         return 0
+
+    def _work(self):
+        try:
+            return self.blocking()
+        except BaseException as failure:
+            self.failure = failure
+            return -EIO
 
     def _thread_done(self, future):
         if future.cancelled():

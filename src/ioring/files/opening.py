@@ -259,7 +259,7 @@ def status_of(fd: int, name: FileDescriptorOrPath) -> os.stat_result:
 
 
 def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPath, spec: OpenSpec, ours: bool) -> Any:
-    """A file object for a descriptor, which nobody else has if it is ``ours``. If that fails it is the caller's."""
+    """A file for a descriptor, ``ours`` if nobody else has it. The descriptor stays the caller's when that fails."""
     mode, kinds, buffering = parse_mode(spec.mode), spec.kinds, spec.buffering
     status = status_of(fd, name)
     whence = os.SEEK_END if mode.appending else os.SEEK_CUR
@@ -268,8 +268,13 @@ def make_file(host: asyncio.AbstractEventLoop, fd: int, name: FileDescriptorOrPa
         os.lseek(fd, 0, whence)
     else:
         positions = find_positions(fd, mode.readable, mode.writable, ours, whence)
-    both = mode.readable and mode.writable and buffering != 0
-    if both and not positions.seekable and not answers(os.lseek, fd, 0, 1):
+    if (
+        mode.readable
+        and mode.writable
+        and buffering != 0
+        and not positions.seekable
+        and not answers(os.lseek, fd, 0, 1)
+    ):
         raise io.UnsupportedOperation("File or stream is not seekable.")
     size = buffering
     line_buffering = False
@@ -308,8 +313,8 @@ _APPENDED = Positions(seekable=True)
 def find_positions(fd: int, readable: bool, writable: bool, ours: bool, whence: int = os.SEEK_CUR) -> Positions:
     """What positions a descriptor has; it goes to its end, or stays.
 
-    Eventfds, inotify and the like have none but answer lseek(2). Most of /proc can be sought, and is not written at an
-    offset.
+    Eventfds, inotify and the like have none but answer lseek(2). Most of /proc can be sought, but knows no offsets for
+    writing.
     """
     if not answers(os.lseek, fd, 0, whence) or (readable and not answers(os.preadv, fd, [], 0)):
         return Positions()

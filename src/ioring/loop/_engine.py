@@ -39,7 +39,7 @@ class Engine:
         """Operations wait for the next turn: the other loop is to call _replenish() in it."""
 
     def _in_thread(self, call, done):
-        """Makes a call that blocks, in the loop's executor. The future of its result is given to ``done``."""
+        """Makes a blocking call in the loop's executor; ``done`` gets the future of its result, in the loop."""
         self.run_in_executor(None, call).add_done_callback(done)
 
     def alone(self):

@@ -79,3 +79,6 @@ cdef enum:
     STATE_OPEN = 1
     STATE_CLOSING = 2
     STATE_CLOSED = 3
+
+
+cdef bint are_equal(object one, object other) except -1

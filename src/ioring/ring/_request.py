@@ -94,7 +94,7 @@ class OpTable:
             op = candidate
             if op.table == cython.NULL:
                 continue
-            if op.user_data is target or (op.user_data is not None and op.user_data == target):
+            if op.user_data is target or (op.user_data is not None and are_equal(op.user_data, target)):
                 if found is not None:
                     raise ValueError(
                         f"several requests in flight carry user_data {target!r}: name one by its Sqe, "
@@ -138,3 +138,11 @@ def _add_members():
 
 
 _add_members()
+
+
+def are_equal(one, other):
+    """Whether two objects are equal. What does not answer with yes or no, as arrays do, is not."""
+    try:
+        return bool(one == other)
+    except Exception:
+        return False
