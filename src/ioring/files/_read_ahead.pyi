@@ -4,8 +4,6 @@ from ioring.files._turns import Turns
 
 PIPE_SIZE: int
 
-def share_positions() -> None: ...
-
 class ReadAhead(Turns):
     @property
     def name(self) -> Any: ...
