@@ -64,6 +64,12 @@ def found(target):
     path = target.partition(b"?")[0]
     path = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), path)
     place = TREE
+    # RFC 3986, section 5.2.4, one step of it after the other; and several slashes count as one.
+    path = re.sub(rb"/+", b"/", path)
+    while path.startswith(b"/") and (step := re.search(rb"/\.(?=/|$)", path)):
+        path = path[: step.start()] + (path[step.end() :] or b"/")
+    while path.startswith(b"/") and (step := re.search(rb"(?:/[^/]+)?/\.\.(?=/|$)", path)):
+        path = path[: step.start()] + (path[step.end() :] or b"/")
     segments = path.split(b"/")[1:]
     for at, segment in enumerate(segments):
         if not isinstance(place, dict):

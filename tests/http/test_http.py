@@ -135,28 +135,6 @@ def test_reset_content_has_none(serving, length):
     assert server.complaints == []
 
 
-@pytest.mark.parametrize(
-    "line, status",
-    [
-        (b"PROPFIND /", 200),
-        (b"FOO /", 501),
-        (b"Get /", 501),
-        (b"X-Y_Z.1 /", 501),
-        (b"\x16\x03\x01 /", 400),
-        (b"F(O /", 400),
-        (b"@ /", 400),
-        (b"A" * 100 + b" /", 400),
-    ],
-)
-def test_methods(serving, line, status):
-    with serving(lifeless(hello)) as server:
-        said = server.talk(line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 %d " % status)
-        said = server.talk(GET + line + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 200 ")
-        assert b"HTTP/1.1 200 " in said[1:] if status == 200 else b"HTTP/1.1 400 " in said
-
-
 @pytest.mark.parametrize("length", [None, b"5"])
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
 def test_body_where_there_is_none(serving, method, status, length):

@@ -54,6 +54,7 @@ assert [warning.category for warning in caught] == [RuntimeWarning], caught
     assert lines[0].startswith("refused:") and lines[1:] == ["_UnixSelectorEventLoop"]
 
 
+@pytest.mark.any_kernel
 @pytest.mark.parametrize("call", [426, 427], ids=["io_uring_enter", "io_uring_register"])
 def test_the_fallback_also_where_only_one_of_the_calls_is_refused(call):
     said = python(

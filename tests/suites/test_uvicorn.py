@@ -7,7 +7,7 @@ from suites import sdist, uvicorn
 pytestmark = [pytest.mark.timeout(uvicorn.LIMIT_S + 60), pytest.mark.no_sanitizer, pytest.mark.any_kernel]
 
 PASSED = {
-    "test_http": 42,
+    "test_http": 43,
     "test_websocket": 52,
     "test_proxy_headers": 33,
     "test_default_headers": 2,

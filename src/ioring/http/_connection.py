@@ -5,7 +5,6 @@ named on_*. Its base classes answer requests one after the other (_request_queue
 """
 
 import math
-import re
 
 import cython
 import httptools
@@ -13,9 +12,6 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 OVERHEAD_MAX = cython.declare(cython.Py_ssize_t, 65536)
 """Bytes of chunk sizes, chunk extensions and trailers that a request may have, besides 16 for each byte of content."""
-
-TOKEN = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ")
-"""What a request with a method that nobody knows begins with."""
 
 SENDS_NO_MORE = 1
 GONE = 2
@@ -104,7 +100,6 @@ class Connection(QueueingConnection):
         self.shared = self.stopped = False
         rest: bytes = None
         fault: str = None
-        status: cython.int = 400
         try:
             self.data = data
             try:
@@ -118,10 +113,6 @@ class Connection(QueueingConnection):
         except httptools.HttpParserCallbackError:
             if not self.stopped:
                 raise
-        except httptools.HttpParserInvalidMethodError as error:
-            fault = str(error)
-            if TOKEN.match(data) is not None and not self.shared:
-                status = 501
         except httptools.HttpParserError as error:
             fault = str(error)
         # What follows is not done in the handlers: it may parse the rest, and what is raised in a handler is taken for
@@ -131,7 +122,7 @@ class Connection(QueueingConnection):
         if self.stopped:
             return 0 if self.state == DEAF else self.answer_bad()
         if fault is not None:
-            return 0 if self.state == DEAF else self.bad(status, fault, None)
+            return 0 if self.state == DEAF else self.bad(400, fault, None)
         if self.state == HEAD:
             # head_size counts complete lines alone, so that an endless one would not be noticed. All received bytes
             # count here, but for those that came together with the end of another request.
@@ -286,14 +277,14 @@ class Connection(QueueingConnection):
         """
         line: bytes = self.line
         version = self.parser.get_http_version()  # slower than looking at the request line
+        if version != "1.1" and version != "1.0":
+            self.refuse(505, f"version {version} of HTTP")
         at: cython.Py_ssize_t = line.find(b" %b " % self.target, self.line_at)
         if at >= 0:
             at += PyBytes_GET_SIZE(self.target) + 2
             self.line_at = at
             if line[at : at + OVERHEAD_MAX].lstrip(b" ")[:5] != b"HTTP/":
                 self.refuse(400, "the protocol is not HTTP")
-        if version != "1.1" and version != "1.0":
-            self.refuse(505, f"version {version} of HTTP")
         return version == "1.1"
 
     def to_origin_form(self, method):
