@@ -684,3 +684,37 @@ else:
 def test_public_names():
     assert ioring.open is files.open
     assert "open" not in ioring.__all__
+
+
+LEFT = """
+import asyncio, warnings
+
+class Keep:
+    pass
+
+async def main():
+    binary = await ioring.open("binary", "wb")
+    await binary.write(b"binary")
+    text = await ioring.open("text", "w")
+    await text.write("text")
+    appended = await ioring.open("appended", "ab")
+    await appended.write(b"appended")
+    reading = await ioring.open("/etc/passwd")
+    await reading.readline()
+    full = await ioring.open("/dev/full", "wb")
+    await full.write(b"nowhere")
+    return binary, text, appended, reading, full
+
+keep = Keep()
+keep.keep, keep.files = keep, ioring.run(main())
+PLACE
+"""
+
+
+@pytest.mark.parametrize("place", ["sys.keep = keep", "asyncio.keep = keep", ""])
+def test_files_that_are_left_until_the_interpreters_end_are_written_and_say_nothing(tmp_path, place):
+    code = LEFT.replace("PLACE", place)
+    assert python(f"os.chdir({str(tmp_path)!r})\n" + code) == ""
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        name: name for name in ("binary", "text", "appended")
+    }

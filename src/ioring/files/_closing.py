@@ -11,9 +11,16 @@ import os
 import warnings
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.errno import EINTR
+from cython.cimports.libc.errno import errno as errno_now
+from cython.cimports.libc.string import strerror
+from cython.cimports.posix.unistd import close, pwrite, write
 
 from ioring.files import _operations as operations
+
+# A file may outlive the globals of its module, at the interpreter's end; this stays.
+warn = cython.declare(object, warnings.warn)
 
 
 class Closing(ReadAhead):
@@ -145,24 +152,38 @@ class Closing(ReadAhead):
 
     def write_blocking(self):
         """Writes what is unwritten by blocking calls."""
+        data: bytes
+        memory: cython.p_char
+        size: cython.Py_ssize_t
+        count: cython.Py_ssize_t
+        code: cython.int
+        fd: cython.int = self.fd
         while self.unwritten:
             data = b"".join(self.unwritten)
             self.unwritten = [data]
-            self.wrote(os.pwrite(self.fd, data, self.position) if self.tracked else os.write(self.fd, data))
+            memory = PyBytes_AS_STRING(data)
+            size = PyBytes_GET_SIZE(data)
+            with cython.nogil:
+                count = pwrite(fd, memory, size, self.position) if self.tracked else write(fd, memory, size)
+                code = errno_now
+            if count >= 0:
+                self.wrote(count)
+            elif code != EINTR:
+                raise OSError(code, strerror(code).decode())
         return 0
 
     def __del__(self):
         if self.shut or self.fd < 0 or self.find_engine is None:
             return
         if self.closefd and not self.deserted:
-            warnings.warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=1)
+            warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=1)
         try:
             if self.straggler is None:
                 self.write_blocking()
         except OSError:
             pass
         if self.closefd:
-            os.close(self.fd)
+            close(self.fd)
         self.fd = -1
 
     def fileno(self):
