@@ -189,7 +189,7 @@ WRITERS = [
     ("wb", 0, b"A"),
     ("wb", 4096, b"A"),
     ("wb", 10_000, b"A"),  # which a call fills to the last byte
-    ("w", -1, "A"),
+    ("w", 8192, "A"),
     ("w", 1, "A\n"),
 ]
 
@@ -260,7 +260,7 @@ def test_a_text_that_fails_begins_anew_with_its_mark(run, tmp_path):
     async def main():
         with full_disk(tmp_path) as (fill, make_room):
             fill()
-            async with files.open(path, "w", encoding="utf-16") as file:
+            async with files.open(path, "w", 8192, encoding="utf-16") as file:
                 with pytest.raises(OSError):
                     await file.write("x" * 10_000)
                 make_room()

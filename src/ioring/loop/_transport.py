@@ -14,6 +14,12 @@ from cython.cimports.posix.unistd import close
 from ioring.loop.asyncio_private import attach
 from ioring.loop.asyncio_private import detach as _detach
 
+
+def asyncio_is_there():
+    """False at the interpreter's end."""
+    return sys is not None and not sys.is_finalizing()
+
+
 # A transport may outlive the globals of its module, at the interpreter's end; these stay.
 warn = cython.declare(object, warnings.warn)
 detach = cython.declare(object, _detach)
@@ -250,6 +256,9 @@ class Transport(FlowControl):
                 detach(server, self)
             except RuntimeError:  # somebody waits for the server, on the closed loop
                 if not self.loop._closed:
+                    raise
+            except (AttributeError, TypeError):  # asyncio's modules are gone, at the interpreter's end
+                if asyncio_is_there():
                     raise
         return 0
 
