@@ -109,12 +109,14 @@ def test_a_cancelled_read_of_a_shared_file_has_not_happened(run, path, buffering
                     await asyncio.sleep(0)
                 task.cancel()
                 try:
-                    assert await task == content[place : place + 100_000]
-                    place += 100_000
+                    got = await task
+                    assert got and content.startswith(got, place)  # a raw read may be a short one
+                    place += len(got)
                 except asyncio.CancelledError:
                     pass
                 assert await file.tell() == place
-                assert await file.read(1000) == content[place : place + 1000]
+                got = await file.read(1000)
+                assert got and content.startswith(got, place)
 
     run(main())
 
