@@ -14,12 +14,6 @@ from cython.cimports.posix.unistd import close
 from ioring.loop.asyncio_private import attach
 from ioring.loop.asyncio_private import detach as _detach
 
-
-def asyncio_is_there():
-    """False at the interpreter's end."""
-    return sys is not None and not sys.is_finalizing()
-
-
 # A transport may outlive the globals of its module, at the interpreter's end; these stay.
 warn = cython.declare(object, warnings.warn)
 detach = cython.declare(object, _detach)
@@ -258,7 +252,7 @@ class Transport(FlowControl):
                 if not self.loop._closed:
                     raise
             except (AttributeError, TypeError):  # asyncio's modules are gone, at the interpreter's end
-                if asyncio_is_there():
+                if sys is not None:
                     raise
         return 0
 
