@@ -182,9 +182,11 @@ class Closing(ReadAhead):
                 self.write_blocking()
         except OSError:
             pass
-        if self.closefd:
-            close(self.fd)
+        fd: cython.int = self.fd
         self.fd = -1
+        if self.closefd:
+            with cython.nogil:
+                close(fd)
 
     def fileno(self):
         """The descriptor (``io.IOBase.fileno``). Its position is that of the file, as far as the kernel has read or

@@ -37,4 +37,5 @@ cdef inline object until(object future):
 
 cdef Ready ready()
 cdef object advance(object it, int *finished)
+cdef object shown_as(object it, str owner, str method, object name)
 cdef object exception_of(object kind, object value)

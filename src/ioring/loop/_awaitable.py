@@ -56,6 +56,15 @@ def exception_of(kind, value):
     return kind() if value is None else value
 
 
+def shown_as(it, owner, method, name):
+    """__getattr__() of what a method returns: the names that tasks show. Cython has no properties of these names."""
+    if name == "__name__":
+        return method
+    if name == "__qualname__":
+        return f"{owner}.{method}"
+    raise AttributeError(f"{type(it).__name__!r} object has no attribute {name!r}")
+
+
 def advance(it, finished):
     awaitable: Awaitable = cython.cast(Awaitable, it)
     value = awaitable.step()

@@ -381,12 +381,15 @@ class Datagram(Transport):
         if not self.lost:
             self.prepare()
 
+    def try_output(self):
+        if self.sending == 0 and not self.blocked:
+            while self.waiting:  # all of them, also of a Unix socket: none is kept for a second attempt
+                self.submit(cython.cast(SendDatagram, self.waiting.popleft()))
+        return 0
+
     def drop_output(self):
         if self.writable is not None:
             self.loop.cancel(self.writable)
-        if self.sending == 0 and not self.blocked and self.fd >= 0 and not self.loop._closed:
-            while self.waiting:  # tried once, as asyncio's own transports have done by now
-                self.submit(cython.cast(SendDatagram, self.waiting.popleft()))
         self.waiting.clear()
         self.size = 0
         return 0

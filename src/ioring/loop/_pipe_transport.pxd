@@ -15,6 +15,7 @@ cdef class ReadPipe(Transport):
     cdef int end          # how the input has ended, a result of 0 or less
     cdef object held      # received while reading was paused: a deque of bytes, or None
 
+    cdef bint may_read(self) noexcept
     cdef int start_read(self, bint poll) except -1
     cdef int launch_read(self, bint poll) except -1
     cdef int deliver(self, bytes data) except -1

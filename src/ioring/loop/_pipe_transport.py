@@ -77,8 +77,11 @@ class ReadPipe(Transport):
             # A FIFO that had no writer yet is at its end for a read, while a poll waits for a writer.
             self.start_read(self.named)
 
+    def may_read(self):
+        return not self.paused and not self.closing and self.input == INPUT_OPEN and self.table == cython.NULL
+
     def start_read(self, poll):
-        if self.paused or self.closing or self.input != INPUT_OPEN or self.table != cython.NULL or self.lined:
+        if self.lined or not self.may_read():
             return 0
         if poll or not self.loop.rations.scarce or (not self.bulk and self.loop.rations.spared()):
             return self.launch_read(poll)
@@ -89,9 +92,7 @@ class ReadPipe(Transport):
     def retry(self):
         """Its turn in the line of those that wait for buffers has come."""
         self.lined = False
-        if self.paused or self.closing or self.input != INPUT_OPEN or self.table != cython.NULL:
-            return 0
-        return self.launch_read(False)
+        return self.launch_read(False) if self.may_read() else 0
 
     def launch_read(self, poll):
         sqe: sqe_p = self.loop.launch(self)
@@ -362,8 +363,6 @@ class WritePipe(Transport):
             self.schedule_lost(None)
 
     def drop_output(self):
-        if self.pending and self.writing is None and self.fd >= 0 and not self.loop._closed:
-            self.start_write()  # tried once, as asyncio's own transports have done by now
         self.pending.clear()
         self.size = 0
         if self.writing is not None:

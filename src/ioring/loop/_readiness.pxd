@@ -6,6 +6,10 @@ from ioring.loop._core cimport LoopCore, LoopOp
 from ioring.loop._sock_calls cimport SocketCalls
 
 
+cdef enum:
+    BATCH = 64  # how many descriptors that are ready are asked for at once
+
+
 @cython.final
 cdef class Watch:
     cdef object file
@@ -15,6 +19,7 @@ cdef class Watch:
     cdef Handle writer
 
     cdef unsigned events(self)
+    cdef Handle exchange(self, unsigned event, Handle handle)
     cdef int end(self) except -1
 
 
@@ -32,10 +37,11 @@ cdef class Watching(SocketCalls):
     cdef unsigned stale
 
     cdef int control(self, int operation, Watch watch, unsigned events)
-    cdef Watch watch(self, object file, unsigned events)
-    cdef Handle handle(self, object callback, tuple args)
+    cdef Watch watch(self, object file, unsigned event)
     cdef Watch find(self, object file)
     cdef int unwatch(self, Watch watch) except -1
+    cdef int add(self, object file, unsigned event, object callback, tuple args) except -1
+    cdef bint remove(self, object file, unsigned event) except -1
     cdef int dispatch(self) except -1
-    cdef int call(self, Watch watch, Handle handle, bint later) except -1
+    cdef int call(self, Watch watch, unsigned event, Handle handle, bint later) except -1
     cdef int renew(self) except -1

@@ -25,9 +25,6 @@ from cython.cimports.posix.unistd import close
 
 from ioring.ring.errors import os_error
 
-BATCH = cython.declare(cython.int, 64)
-"""How many descriptors that are ready are asked for at once."""
-
 
 class Watch:
     """A descriptor that is watched, in one direction or both."""
@@ -35,10 +32,18 @@ class Watch:
     def events(self):
         return (EPOLLIN if self.reader is not None else 0) | (EPOLLOUT if self.writer is not None else 0)
 
+    def exchange(self, event, handle):
+        """Has another handle for one direction, or None. Returns the one that it had."""
+        if event == EPOLLIN:
+            before, self.reader = self.reader, handle
+        else:
+            before, self.writer = self.writer, handle
+        return before
+
     def end(self):
         """It is watched no longer."""
-        reader, self.reader = self.reader, None
-        writer, self.writer = self.writer, None
+        reader: Handle = self.exchange(EPOLLIN, None)
+        writer: Handle = self.exchange(EPOLLOUT, None)
         if reader is not None:
             reader.cancel()
         if writer is not None:
@@ -103,14 +108,8 @@ class Watching(SocketCalls):
             return -errno
         return 0
 
-    def handle(self, callback, args):
-        handle: Handle = new_handle(callback, args, None, self)
-        if self._debug:
-            handle._source_traceback = self._traceback()
-        return handle
-
-    def watch(self, file, events):
-        """Has epoll watch a descriptor for these events, besides those it is watched for."""
+    def watch(self, file, event):
+        """Has epoll watch a descriptor for an event, besides those it is watched for."""
         watch: Watch
         code: cython.int = -ENOENT
         fd: cython.int
@@ -120,7 +119,7 @@ class Watching(SocketCalls):
             raise ValueError(f"Invalid file descriptor: {fd}")
         watch = self.watches.get(fd)
         if watch is not None:
-            code = self.control(EPOLL_CTL_MOD, watch, watch.events() | events)
+            code = self.control(EPOLL_CTL_MOD, watch, watch.events() | event)
             if code < 0:  # the file that had this number was closed
                 del self.watches[fd]
                 watch.end()
@@ -129,9 +128,9 @@ class Watching(SocketCalls):
             watch = Watch.__new__(Watch)
             watch.fd = fd
             watch.generation = self.generation
-            code = self.control(EPOLL_CTL_ADD, watch, events)
+            code = self.control(EPOLL_CTL_ADD, watch, event)
             if code == -EEXIST:  # it was removed when its number was closed, and has it again
-                code = self.control(EPOLL_CTL_MOD, watch, events)
+                code = self.control(EPOLL_CTL_MOD, watch, event)
         if code < 0:
             raise os_error(code, "epoll_ctl")
         watch.file = file
@@ -172,7 +171,7 @@ class Watching(SocketCalls):
 
         After the callbacks that are ready already, which may still remove one: asyncio has them in this order.
         """
-        batch: epoll_event[64]
+        batch: epoll_event[BATCH]
         watch: Watch
         events: cython.uint
         generation: cython.uint
@@ -191,22 +190,19 @@ class Watching(SocketCalls):
                 continue
             events = batch[place].events
             if events & ~EPOLLOUT and watch.reader is not None:
-                self.call(watch, watch.reader, later)
+                self.call(watch, EPOLLIN, watch.reader, later)
             if self.epoll < 0:  # the callback has forked, and this is the child
                 return 0
             if events & ~EPOLLIN and watch.writer is not None:
-                self.call(watch, watch.writer, later)
+                self.call(watch, EPOLLOUT, watch.writer, later)
             if self.epoll < 0:
                 return 0
         return 0
 
-    def call(self, watch, handle, later):
+    def call(self, watch, event, handle, later):
         if not handle._cancelled:
             return self.push(handle) if later else self.run_one(handle)
-        if watch.reader is handle:
-            watch.reader = None
-        else:
-            watch.writer = None
+        watch.exchange(event, None)
         return self.unwatch(watch)
 
     def renew(self):
@@ -236,41 +232,37 @@ class Watching(SocketCalls):
         if fd >= 0:
             self.check_free(fd)
 
-    def _add_reader(self, fd, callback, *args):
-        watch: Watch
-        handle: Handle = self.handle(callback, args)
-        watch = self.watch(fd, EPOLLIN)
-        before, watch.reader = watch.reader, handle
+    def add(self, file, event, callback, args):
+        before: Handle
+        handle: Handle = new_handle(callback, args, None, self)
+        if self._debug:
+            handle._source_traceback = self._traceback()
+        before = self.watch(file, event).exchange(event, handle)
         if before is not None:
             before.cancel()
+        return 0
+
+    def remove(self, file, event):
+        handle: Handle
+        watch: Watch = self.find(file)
+        if watch is None or watch.events() & event == 0:
+            return False
+        handle = watch.exchange(event, None)
+        self.unwatch(watch)
+        handle.cancel()
+        return True
+
+    def _add_reader(self, fd, callback, *args):
+        self.add(fd, EPOLLIN, callback, args)
 
     def _remove_reader(self, fd):
-        handle: Handle
-        watch: Watch = self.find(fd)
-        if watch is None or watch.reader is None:
-            return False
-        handle, watch.reader = watch.reader, None
-        self.unwatch(watch)
-        handle.cancel()
-        return True
+        return self.remove(fd, EPOLLIN)
 
     def _add_writer(self, fd, callback, *args):
-        watch: Watch
-        handle: Handle = self.handle(callback, args)
-        watch = self.watch(fd, EPOLLOUT)
-        before, watch.writer = watch.writer, handle
-        if before is not None:
-            before.cancel()
+        self.add(fd, EPOLLOUT, callback, args)
 
     def _remove_writer(self, fd):
-        handle: Handle
-        watch: Watch = self.find(fd)
-        if watch is None or watch.writer is None:
-            return False
-        handle, watch.writer = watch.writer, None
-        self.unwatch(watch)
-        handle.cancel()
-        return True
+        return self.remove(fd, EPOLLOUT)
 
     def _open_epoll(self):
         """With the loop, as asyncio does: nobody is surprised later by a descriptor more."""

@@ -173,12 +173,7 @@ class Request(SocketRequest):
             PyErr_WarnEx(RuntimeWarning, f"coroutine 'Loop.{self.call()}' was never awaited".encode(), 1)
 
     def __getattr__(self, name):
-        """The names that tasks show of their coroutines. Cython has no properties of these names."""
-        if name == "__name__":
-            return self.call()
-        if name == "__qualname__":
-            return f"Loop.{self.call()}"
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return shown_as(self, "Loop", self.call(), name)
 
     def step(self):
         if self.state == FRESH:
@@ -212,15 +207,14 @@ class Request(SocketRequest):
         if self.state == WAITING:
             self.state = ABANDONED
             self.future = None
-            if self.table != cython.NULL:
-                if self.loop._owns_ring():
-                    self.loop.abandon(self.sock)
-                    self.loop.cancel(self)
-                return 0  # the kernel still has what was lent
+            if self.table != cython.NULL and self.loop._owns_ring():
+                self.loop.abandon(self.sock)
+                self.loop.cancel(self)
         elif self.state == DONE and self.result >= 0:
             self.state = ABANDONED
             self.drop()
         self.state = ABANDONED
+        # While it is in flight the kernel has what was lent.
         return self.let_go() if self.table == cython.NULL else 0
 
 
@@ -291,6 +285,7 @@ class Receive(Request):
         return self.value
 
     def let_go(self):
+        ioring_assert(self.table == cython.NULL)
         self.room = None
         return Request.let_go(self)
 

@@ -42,12 +42,7 @@ class Read(Awaitable):
             PyErr_WarnEx(RuntimeWarning, b"coroutine 'StreamReader.read' was never awaited", 1)
 
     def __getattr__(self, name):
-        """The names that tasks show of their coroutines. Cython has no properties of these names."""
-        if name == "__name__":
-            return "read"
-        if name == "__qualname__":
-            return "StreamReader.read"
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return shown_as(self, "StreamReader", "read", name)
 
     def step(self):
         if self.state == FRESH:

@@ -51,6 +51,7 @@ cdef class Stream(Output):
 
     cdef int note_peer(self) except -1
     cdef int start(self) except -1
+    cdef bint may_receive(self) noexcept
     cdef int start_receive(self) except -1
     cdef int launch_receive(self, bint once) except -1
     cdef int rationed(self, int32_t res, uint32_t flags) except -1

@@ -148,16 +148,18 @@ class Stream(Output):
         if self.input == INPUT_OPEN:
             self.loop.schedule(self._resume, (), None)
 
+    def may_receive(self):
+        return (
+            not self.paused
+            and not self.closing
+            and self.input == INPUT_OPEN
+            and self.table == cython.NULL
+            and self.held is None
+        )
+
     def start_receive(self):
         """Receives, unless there is a reason not to: at once, or when there are buffers."""
-        if (
-            self.paused
-            or self.closing
-            or self.input != INPUT_OPEN
-            or self.table != cython.NULL
-            or self.held is not None
-            or self.lined
-        ):
+        if self.lined or not self.may_receive():
             return 0
         if not self.loop.rations.scarce or self.mode == RECEIVE_POLL:
             return self.launch_receive(False)
@@ -170,15 +172,7 @@ class Stream(Output):
     def retry(self):
         """Its turn in the line of those that wait for buffers has come."""
         self.lined = False
-        if (
-            self.paused
-            or self.closing
-            or self.input != INPUT_OPEN
-            or self.table != cython.NULL
-            or self.held is not None
-        ):
-            return 0
-        return self.launch_receive(True)
+        return self.launch_receive(True) if self.may_receive() else 0
 
     def launch_receive(self, once):
         sqe: sqe_p = self.loop.launch(self)
@@ -512,7 +506,6 @@ class Stream(Output):
         if waiter is not None and not waiter.done():
             waiter.set_exception(ConnectionError("Connection is closed by peer"))
         # Breaks the reference cycles, so that the protocol is freed without the garbage collector.
-        self.protocol = None
         self.filter = None
         self.held = None
 

@@ -47,6 +47,7 @@ cdef class Transport(FlowControl):
     cdef int failed(self, str message) except -1
     cdef int fatal(self, object exception, str message) except -1
     cdef int break_off(self, object exception) except -1
+    cdef int try_output(self) except -1
     cdef int schedule_lost(self, object exception) except -1
     cdef int submit_now(self) except -1
     cdef int stop_receiving(self) except -1

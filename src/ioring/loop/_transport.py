@@ -186,11 +186,17 @@ class Transport(FlowControl):
         """Closes the transport at once; connection_lost() is called with the exception, or None."""
         if self.lost and not self.loop._closed:
             return 0
+        if self.fd >= 0 and not self.loop._closed:
+            self.try_output()
         self.drop_output()
         if not self.closing:
             self.closing = True
             self.stop_receiving()
         return self.schedule_lost(exception)
+
+    def try_output(self):
+        """Submits what waits for the turn's end: asyncio's own transports have tried to send it by now."""
+        return self.prepare()
 
     def schedule_lost(self, exception):
         self.lost += 1
@@ -245,14 +251,11 @@ class Transport(FlowControl):
         elif not self.loop._closed:
             self.loop.call_soon_threadsafe(self.loop._free_slot, fd)
         server, self.server = self.server, None
-        if server is not None:
+        if server is not None and sys is not None:  # None: the interpreter ends, and asyncio's modules are gone
             try:
                 detach(server, self)
             except RuntimeError:  # somebody waits for the server, on the closed loop
                 if not self.loop._closed:
-                    raise
-            except (AttributeError, TypeError):  # asyncio's modules are gone, at the interpreter's end
-                if sys is not None:
                     raise
         return 0
 

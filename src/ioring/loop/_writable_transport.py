@@ -335,8 +335,6 @@ class Output(Transport):
         return self.size
 
     def drop_output(self):
-        if self.pending is not None and self.send is None and self.fd >= 0 and not self.loop._closed:
-            self.start_send()  # tried once, as asyncio's own transports have done by now
         self.pending = None
         self.size = 0
         if self.send is not None:
