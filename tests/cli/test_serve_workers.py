@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from serving import WAIT_S, Load, Serving
+from serving import APP, WAIT_S, Load, Serving
 
 
 @pytest.fixture(params=["ring", "asyncio"])
@@ -82,15 +82,9 @@ def test_restart_on_a_unix_socket(tmp_path):
         assert not (tmp_path / "s").exists()
 
 
-BLOCKING = """
-import os, time
-
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while (message := await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-        return
+BLOCKING = (
+    f"import os, time\n{APP}"
+    + """
     if scope["path"] == "/block":
         open("blocked", "w").close()
         while not os.path.exists("go"):
@@ -98,6 +92,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 """
+)
 
 
 @pytest.mark.parametrize("way", ["uds", "fd"])

@@ -16,15 +16,19 @@ from rings import REFUSED
 
 WAIT_S = 20
 
-APPLICATION = """
-import os
-
+# Where an application begins that has a start-up.
+APP = """
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
         return
+"""
+
+APPLICATION = (
+    f"import os\n{APP}"
+    + """
     said = str(os.getpid())
     if scope["path"] == "/seen":
         said = repr((scope["scheme"], scope["client"][0] if scope["client"] else None))
@@ -38,6 +42,7 @@ async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": said.encode()})
 """
+)
 
 WITHOUT_RING = "import os, struct, sys\n" + REFUSED + "refuse(1)\nfrom ioring.__main__ import main\nmain()\n"
 

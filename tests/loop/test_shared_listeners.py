@@ -213,16 +213,34 @@ def ask():
     with socket.create_connection(server.sockets[0].getsockname(), timeout=WAIT_S) as client:
         return int(client.recv(100))
 
+async def asked(pid, turns):
+    "Whether a child answers, after some turns of the loop."
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    print([ask() == pid for _ in range(3)])
+
+async def alone(pid):
+    "Whether this process answers when the child is gone."
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    print(await loop.run_in_executor(None, ask) == os.getpid())
+
 loop = Loop(direct_descriptors=DIRECT)
 server = loop.run_until_complete(loop.create_server(Answer, "127.0.0.1", 0, start_serving=START))
 for _ in range(3):
     loop.run_until_complete(asyncio.sleep(0))
 """
 
+END = """
+server.close()
+loop.run_until_complete(loop.shutdown_default_executor())
+loop.close()
+"""
+
 
 def forked_later(direct, start, code):
     return python(
-        f"WAIT_S = {WAIT_S}\nDIRECT, START = {direct}, {start}\n{FORK_LATER}{code}",
+        f"WAIT_S = {WAIT_S}\nDIRECT, START = {direct}, {start}\n{FORK_LATER}{code}{END}",
         arguments=["-W", "ignore::DeprecationWarning"],  # forking with threads
     )
 
@@ -235,19 +253,8 @@ def test_fork_after_the_server_was_made(direct):
         """
 pid = child(server._sockets[0])
 print([ask() == pid for _ in range(3)])
-async def main():
-    for _ in range(3):
-        await asyncio.sleep(0)
-    print([ask() == pid for _ in range(3)])
-loop.run_until_complete(main())
-os.kill(pid, signal.SIGKILL)
-os.waitpid(pid, 0)
-async def alone():
-    return await loop.run_in_executor(None, ask)
-print(loop.run_until_complete(alone()) == os.getpid())
-server.close()
-loop.run_until_complete(loop.shutdown_default_executor())
-loop.close()
+loop.run_until_complete(asked(pid, 3))
+loop.run_until_complete(alone(pid))
 """,
     )
     assert said == "[True, True, True]\n[True, True, True]\nTrue\n"
@@ -260,16 +267,9 @@ def test_fork_in_a_running_loop(direct):
         """
 async def main():
     pid = child(server._sockets[0])
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    print([ask() == pid for _ in range(3)])
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    print(await loop.run_in_executor(None, ask) == os.getpid())
+    await asked(pid, 2)
+    await alone(pid)
 loop.run_until_complete(main())
-server.close()
-loop.run_until_complete(loop.shutdown_default_executor())
-loop.close()
 """,
     )
     assert said == "[True, True, True]\nTrue\n"
@@ -280,18 +280,12 @@ def test_fork_in_another_thread(direct):
         direct,
         True,
         """
-warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads
 async def main():
     pid = await loop.run_in_executor(None, child, server._sockets[0])
-    for _ in range(3):
-        await asyncio.sleep(0)
-    print([ask() == pid for _ in range(3)])
+    await asked(pid, 3)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 loop.run_until_complete(main())
-server.close()
-loop.run_until_complete(loop.shutdown_default_executor())
-loop.close()
 """,
     )
     assert said == "[True, True, True]\n"
@@ -305,16 +299,9 @@ def test_fork_between_making_and_serving(direct):
 pid = child(server._sockets[0])
 async def main():
     await server.start_serving()
-    for _ in range(3):
-        await asyncio.sleep(0)
-    print([ask() == pid for _ in range(3)])
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    print(await loop.run_in_executor(None, ask) == os.getpid())
+    await asked(pid, 3)
+    await alone(pid)
 loop.run_until_complete(main())
-server.close()
-loop.run_until_complete(loop.shutdown_default_executor())
-loop.close()
 """,
     )
     assert said == "[True, True, True]\nTrue\n"
