@@ -25,10 +25,7 @@ class Lifespan:
     """
 
     def __init__(
-        self,
-        application: Application,
-        required: bool,
-        log: Callable[[str, BaseException | None], object],
+        self, application: Application, required: bool, log: Callable[[str, BaseException | None], object]
     ) -> None:
         self.application = application
         self.required = required
