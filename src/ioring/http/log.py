@@ -36,8 +36,10 @@ LEVELS = {"info": 20, "warning": 30, "error": 40}
 LOST_STATUS = 499
 """The status that is logged when the client has gone before the response, as nginx does."""
 
-ESCAPES = {code: f"\\x{code:02x}" for code in range(256) if not 0x20 < code < 0x7F or chr(code) in '"\\'}
+ESCAPES = {chr(code): f"\\x{code:02x}" for code in range(256) if not 0x20 < code < 0x7F or chr(code) in '"\\'}
 """What is written for a byte that could be taken for something else in a line."""
+
+UNSAFE = re.compile(f"[{re.escape(''.join(ESCAPES))}]")
 
 
 class Log:
@@ -178,7 +180,9 @@ def escaped(target: bytes) -> str:
 
 
 def safe(text: str) -> str:
-    return text.translate(ESCAPES)
+    if UNSAFE.search(text) is None:  # as most are: a line of the access log has one of them
+        return text
+    return "".join([ESCAPES.get(character, character) for character in text])
 
 
 def shortened(text: str, most: int) -> str:
