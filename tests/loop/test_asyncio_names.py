@@ -24,7 +24,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "ioring"
 FILES = ["loop/asyncio_private.py", "loop/_stream_reader.py"]
 """Where asyncio's private names may stand (see test_layers.py)."""
 
-LOOP = ["loop/event_loop.py", "loop/signals.py", "loop/sendfile.py", "loop/subprocesses.py"]
+LOOP = [f"loop/{name}.py" for name in ("event_loop", "signals", "sendfile", "subprocesses", "thread_of_ring")]
 """What Loop consists of, in plain Python."""
 
 COMPILED = ["loop/_engine", "loop/_core", "loop/_leftovers", "loop/_sock_calls", "loop/_readiness"]

@@ -482,10 +482,16 @@ for turn in range(12):
     while left := asyncio.all_tasks(loop):
         for one in left:
             one.cancel()
-        try:
-            loop.run_until_complete(asyncio.wait(left))
-        except KeyboardInterrupt:  # what ended one task ends the one that waits for it too
-            pass
+        waiting = loop.create_task(asyncio.wait(left))
+        while not waiting.done():
+            try:
+                loop.run_until_complete(waiting)
+            except KeyboardInterrupt:  # what ended one task ends the one that waits for it too
+                pass
+            except RuntimeError:  # a run that an interrupt has ended may have left a stop(), with asyncio's own too
+                if waiting.done():
+                    raise
+        del waiting
     one = left = None
     loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()

@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import gc
 import logging
-import os
 import socket
 import sys
 import threading
@@ -200,110 +199,6 @@ def test_made_in_one_thread_and_run_in_another(loop):
     thread.start()
     thread.join()
     assert results == ["slept"] and loop.is_closed()
-
-
-def test_second_thread_is_told_what_to_do(loop):
-    turns(loop)
-    errors = []
-
-    def run():
-        try:
-            loop.run_forever()
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert "any_thread" in errors[0]
-
-
-def test_one_thread_after_another():
-    loop = ioring.Loop(any_thread=True)
-    results = []
-    for _ in range(3):
-        thread = threading.Thread(target=lambda: results.append(loop.run_until_complete(asyncio.sleep(0.001, 1))))
-        thread.start()
-        thread.join()
-    loop.close()
-    assert results == [1, 1, 1]
-
-
-def in_a_thread(function):
-    result = []
-    thread = threading.Thread(target=lambda: result.append(function()))
-    thread.start()
-    thread.join()
-    return result[0]
-
-
-@pytest.fixture
-def wandering():
-    """A loop that may run in one thread after another."""
-    loop = ioring.Loop(any_thread=True)
-    yield loop
-    loop.close()
-
-
-def test_what_waits_to_be_read_outlives_its_thread(wandering):
-    reading, writing = os.pipe()
-    seen = []
-
-    in_a_thread(lambda: wandering.add_reader(reading, lambda: seen.append(os.read(reading, 100))))
-    in_a_thread(lambda: turns(wandering, 3))
-    os.write(writing, b"first")
-    in_a_thread(lambda: wandering.run_until_complete(until(lambda: len(seen) == 1)))
-    os.write(writing, b"second")
-    in_a_thread(lambda: wandering.run_until_complete(until(lambda: len(seen) == 2)))
-    assert seen == [b"first", b"second"]
-    wandering.remove_reader(reading)
-    os.close(reading), os.close(writing)
-
-
-def test_what_is_sent_outlives_its_thread(wandering):
-    here, there = socket.socketpair()
-    here.setblocking(False), there.setblocking(False)
-    data = os.urandom(3_000_000)
-    lost = []
-
-    class Sender(asyncio.Protocol):
-        def connection_lost(self, exception):
-            lost.append(exception)
-
-    async def send():
-        transport, _ = await wandering.create_connection(Sender, sock=here)
-        transport.write(data)
-        await asyncio.sleep(0)
-        return transport
-
-    transport = in_a_thread(lambda: wandering.run_until_complete(send()))
-
-    async def receive():
-        received = bytearray()
-        while len(received) < len(data):
-            received += await wandering.sock_recv(there, 1 << 16)
-        return received
-
-    assert in_a_thread(lambda: wandering.run_until_complete(receive())) == data
-    transport.close()
-    in_a_thread(lambda: turns(wandering, 3))
-    assert lost == [None]
-    there.close()
-
-
-def test_a_call_on_a_socket_outlives_its_thread(wandering):
-    here, there = socket.socketpair()
-    here.setblocking(False)
-
-    async def begin():
-        task = wandering.create_task(wandering.sock_recv(here, 10))
-        await asyncio.sleep(0.001)
-        return task
-
-    task = in_a_thread(lambda: wandering.run_until_complete(begin()))
-    there.send(b"hello")
-    assert in_a_thread(lambda: wandering.run_until_complete(task)) == b"hello"
-    here.close(), there.close()
 
 
 GROWING = """

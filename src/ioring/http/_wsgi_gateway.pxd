@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport uint32_t
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._engine cimport STAYS
 from ioring.http._exchange cimport Channel, Exchange
 from ioring.http._service cimport Service
 

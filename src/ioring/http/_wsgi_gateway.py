@@ -268,6 +268,9 @@ class Gateway:
 class Worker(LoopOp):
     """A thread, as others wake it."""
 
+    def parks(self):
+        return STAYS
+
     def open(self):
         """The thread goes on."""
         if ioring_gate_unlock(cython.address(self.gate)):

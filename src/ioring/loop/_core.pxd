@@ -4,13 +4,14 @@ from ioring.ring._request cimport *
 from ioring.ring._buffer_ring cimport BufferRing
 from ioring.loop._handles cimport Handle, TimerHandle, Timers
 from ioring.loop.bytes_pool cimport ioring_pool
-from ioring.loop._engine cimport IMMEDIATE_MAX, UNSENT_MAX, Engine, EngineOp
+from ioring.loop._engine cimport FORGOTTEN, IMMEDIATE_MAX, STAYS, TAKEN_BACK, UNSENT_MAX, Engine, EngineOp
 from ioring.loop._rations cimport Rations
 
 
 cdef class LoopOp(EngineOp):
     cdef LoopCore loop
 
+    cdef BufferRing receives_into(self)
     cdef int complete_timed(self, int32_t res, uint32_t flags) except -1
 
 

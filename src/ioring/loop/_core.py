@@ -58,6 +58,13 @@ WAIT_MAX = cython.declare(cython.double, 24 * 3600.0)
 class LoopOp(EngineOp):
     """An operation of a loop."""
 
+    def parks(self):
+        return TAKEN_BACK
+
+    def receives_into(self):
+        """The buffers of which its completions name one, if they do."""
+        return self.loop.buffers
+
     def complete_timed(self, res, flags):
         """Debug mode: a completion calls a protocol, which may take its time."""
         loop: LoopCore = self.loop
@@ -140,6 +147,24 @@ class LoopCore(Engine):
         ioring_pool_clear(cython.address(self.middling))
         ioring_pool_clear(cython.address(self.large))
         del ready
+
+    def _let_go(self):
+        """Whether this thread, which is not the ring's, may open the ring anew or close it: nothing is in flight.
+
+        Then the buffers that completions in the queue name are the loop's, and not given to the kernel once more.
+        """
+        place: cqe_p
+        ahead: cython.uint
+        buffers: BufferRing
+        if not self.forget_polls():
+            return False
+        for ahead in range(uring_cq_ready(cython.address(self.ring.u))):
+            place = uring_cqe_at(cython.address(self.ring.u), ahead)
+            op = self.ring.find(place.user_data)
+            if op is not None and place.flags & URING_CQE_F_BUFFER:
+                buffers = cython.cast(LoopOp, op).receives_into() if isinstance(op, LoopOp) else self.buffers
+                buffers.hand_out(place.flags >> URING_CQE_BUFFER_SHIFT)
+        return True
 
     def statistics(self):
         """See ``Loop.statistics``."""

@@ -54,6 +54,9 @@ DATAGRAM_RECEIVED = "datagram_received"
 class SendDatagram(LoopOp):
     """One datagram that is being sent."""
 
+    def parks(self):
+        return STAYS
+
     def complete(self, res, flags):
         return self.transport.was_sent(self, res)
 
@@ -81,6 +84,9 @@ class Datagram(Transport):
             self.start_receive()
 
     # Receiving.
+
+    def receives_into(self):
+        return self.buffers
 
     def start_receive(self):
         sqe: sqe_p

@@ -18,11 +18,19 @@ cdef enum:
     DEFERRED_SHARE = 16384
 
 
+# What becomes of a request when a run of the loop is over: see Engine._park.
+cdef enum:
+    STAYS = 0       # with the kernel. The next run must then be in the same thread.
+    TAKEN_BACK = 1  # it is cancelled. In the next run the operation finds ECANCELED, and begins again.
+    FORGOTTEN = 2   # with the kernel. A run in another thread begins again without it: a poll, which alters nothing.
+
+
 cdef class EngineOp(Op):
     cdef bint queued  # whether it is in Engine.queue
 
     cdef int prepare(self) except -1
     cdef int retry(self) except -1
+    cdef int parks(self) except -1
 
 
 cdef struct EngineStatistics:
@@ -52,6 +60,7 @@ cdef class Engine:
     # Operations whose prepare() is to be called before the next wait.
     cdef list queue
     cdef bint preparing  # that is being done
+    cdef bint parking  # see _park
 
     # Attributes that asyncio.BaseEventLoop keeps under these names.
     cdef public bint _closed
@@ -65,3 +74,5 @@ cdef class Engine:
     cdef int defer(self, EngineOp op) except -1
     cdef int replenish(self) except -1
     cdef int prepare_queue(self) except -1
+    cdef int bring_in(self) except -1
+    cdef bint forget_polls(self) except -1

@@ -8,6 +8,7 @@ has an engine at its side for files, and calls it (ioring.files.engine).
 import collections
 
 import cython
+from cython.cimports.posix.unistd import getpid
 
 
 class EngineOp(Op):
@@ -20,6 +21,10 @@ class EngineOp(Op):
     def retry(self):
         """Called in a later turn, once for each time that it was deferred."""
         return 0
+
+    def parks(self):
+        """What becomes of its request between two runs of a loop: STAYS, TAKEN_BACK or FORGOTTEN."""
+        return STAYS
 
 
 class Engine:
@@ -133,7 +138,61 @@ class Engine:
         """Submits what is prepared, without waiting."""
         if self._owns_ring() and self.ring.u.setup_flags & URING_SETUP_R_DISABLED == 0:
             self.prepare_queue()
+            self.bring_in()
+
+    def bring_in(self):
+        """Submits what is prepared, and has the kernel say what it has done: of much it says a part with each call."""
+        before: cython.uint
+        while True:
+            before = uring_cq_ready(cython.address(self.ring.u))
             self.ring.exchange(0, 0)
+            if not uring_cq_needs_enter(cython.address(self.ring.u)):
+                return 0
+            if uring_cq_ready(cython.address(self.ring.u)) == before:
+                return 0
+            if uring_cq_queued(cython.address(self.ring.u)) > self.ring.u.cq_entries // 2:
+                uring_cq_set_aside(cython.address(self.ring.u))
+
+    def _park(self):
+        """A run is over: submits what is prepared, and takes back what waits in the kernel.
+
+        Its completions say so in the next run, and it begins again there. The kernel lets only this thread use the
+        ring; once nothing is in flight, the next run may be in another one, which opens a ring of its own.
+        """
+        op: EngineOp
+        place: cython.Py_ssize_t = 0
+        if not self._owns_ring() or self.ring.u.setup_flags & URING_SETUP_R_DISABLED:
+            return None
+        if self.ring.u.setup_flags & URING_SETUP_SINGLE_ISSUER == 0:
+            return self._settle()  # the next thread may use it as it is
+        self.parking = True
+        try:
+            self.prepare_queue()
+            while place < len(self.ring.ops) and self.ring.u.fd >= 0:
+                candidate = self.ring.ops[place]
+                place += 1
+                if isinstance(candidate, EngineOp):
+                    op = candidate
+                    if op.table != cython.NULL and op.parks() == TAKEN_BACK:
+                        self.cancel(op)
+            self.bring_in()
+            if self.ring.u.enter_flags & URING_ENTER_REGISTERED_RING and self.ring.owner_tid != getpid():
+                # No other thread could do that. The main thread is asked to, when it comes to that.
+                uring_unregister_ring_fd(cython.address(self.ring.u))
+        finally:
+            self.parking = False
+
+    def forget_polls(self):
+        """In another thread than the ring's: what is FORGOTTEN is over. Returns whether nothing else is in flight."""
+        op: EngineOp
+        if self.parking:
+            return False
+        for candidate in list(self.ring.ops):
+            if isinstance(candidate, EngineOp):
+                op = candidate
+                if op.table != cython.NULL and op.parks() == FORGOTTEN:
+                    self.ring.tell(op, -ECANCELED, 0)
+        return self.ring.idle()
 
     def prepare_queue(self):
         """Calls prepare() of the operations in the queue, and of those that are enqueued meanwhile."""

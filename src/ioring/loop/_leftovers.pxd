@@ -3,6 +3,7 @@ from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._awaitable cimport *
 from ioring.loop._core cimport LoopCore
+from ioring.loop._engine cimport STAYS, TAKEN_BACK
 
 
 cdef class Leftovers(LoopCore)

@@ -15,6 +15,9 @@ import cython
 class SocketRequest(Awaitable):
     """An operation on a socket, as far as these leftovers are concerned."""
 
+    def parks(self):
+        return TAKEN_BACK if self.state == WAITING else STAYS
+
     # What the kinds of requests say.
 
     def begin(self):

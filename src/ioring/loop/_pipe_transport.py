@@ -137,7 +137,7 @@ class ReadPipe(Transport):
                 self.loop.counts.starved += 1
                 self.loop.rations.starved()
                 self.bulk = True
-            return self.start_read(False)
+            return self.start_read(res == -ECANCELED and self.polling)
         if self.paused or self.held is not None:
             self.input = INPUT_END_HELD
             self.end = res

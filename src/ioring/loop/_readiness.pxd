@@ -3,6 +3,7 @@ from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._handles cimport Handle
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._engine cimport FORGOTTEN
 from ioring.loop._sock_calls cimport SocketCalls
 
 

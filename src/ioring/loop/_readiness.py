@@ -54,6 +54,9 @@ class Watch:
 class Readiness(LoopOp):
     """Waits until one of the watched descriptors is ready: once, and again after the callbacks have run."""
 
+    def parks(self):
+        return FORGOTTEN
+
     def prepare(self):
         sqe: sqe_p
         if self.table != cython.NULL or not self.watching.watches:

@@ -580,6 +580,9 @@ class Accept(Request):
 class Connect(Request):
     """sock_connect, to an address that is resolved."""
 
+    def parks(self):
+        return STAYS  # the kernel refuses a second connect() while the first goes on
+
     def call(self):
         return "sock_connect"
 

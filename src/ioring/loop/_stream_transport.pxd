@@ -2,7 +2,7 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
-from ioring.loop._engine cimport UNSENT_MAX
+from ioring.loop._engine cimport STAYS, UNSENT_MAX
 from ioring.loop.context_call cimport ioring_run_method
 from ioring.loop._writable_transport cimport Output
 from ioring.loop._transport cimport *

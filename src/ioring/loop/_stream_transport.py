@@ -75,6 +75,9 @@ GET_BUFFER = "get_buffer"
 class Install(LoopOp):
     """Makes an ordinary descriptor for a direct one."""
 
+    def parks(self):
+        return STAYS
+
     def complete(self, res, flags):
         self.result = res
         if self.abandoned and res >= 0:

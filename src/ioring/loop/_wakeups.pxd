@@ -2,6 +2,7 @@ cimport cython
 from ioring.ring.uring cimport *
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._engine cimport FORGOTTEN
 
 
 @cython.final
@@ -14,4 +15,3 @@ cdef class EventfdRead(LoopOp):
 cdef class SignalNumbers(LoopOp):
     cdef int fd
     cdef int others
-    cdef unsigned char numbers[256]

@@ -5,7 +5,8 @@ them.
 """
 
 import cython
-from cython.cimports.posix.unistd import write
+from cython.cimports.ioring.loop.socket_api import POLLIN
+from cython.cimports.posix.unistd import read, write
 
 
 class EventfdRead(LoopOp):
@@ -28,24 +29,32 @@ class EventfdRead(LoopOp):
 
 
 class SignalNumbers(LoopOp):
-    """Receives the signal numbers that the interpreter writes to its wakeup descriptor.
+    """Takes the signal numbers that the interpreter writes to its wakeup descriptor.
 
     So a signal ends a wait that is just beginning, too. The interpreter itself calls the handlers, after the wait.
     """
 
+    def parks(self):
+        return FORGOTTEN  # it would be taken back, and begun again, with each run of the main thread
+
     def prepare(self):
         sqe: sqe_p = self.loop.launch(self)
-        sqe.opcode = URING_OP_RECV
+        sqe.opcode = URING_OP_POLL_ADD
         sqe.fd = self.fd
-        sqe.addr = cython.cast(cython.size_t, cython.address(self.numbers[0]))
-        sqe.len = cython.sizeof(self.numbers)
+        sqe.op_flags = POLLIN
         return 0
 
     def complete(self, res, flags):
-        if res <= 0 and res != -ECANCELED:
+        numbers: cython.uchar[256]
+        count: cython.Py_ssize_t
+        if res > 0:
+            count = read(self.fd, cython.address(numbers[0]), cython.sizeof(numbers))
+            if count == 0:
+                return 0
+            if count > 0 and self.others >= 0:
+                write(self.others, cython.address(numbers[0]), count)  # what finds no room there was not to be read
+        elif res != -ECANCELED:
             return 0
-        if res > 0 and self.others >= 0:
-            write(self.others, cython.address(self.numbers[0]), res)  # what finds no room there was not to be read
         return self.loop.enqueue(self)
 
     def pass_on_to(self, fd):

@@ -4,6 +4,7 @@ from ioring.ring.uring cimport *
 from ioring.ring._msghdr cimport msghdr as msghdr_t
 from ioring.ring._request cimport *
 from ioring.loop._core cimport LoopCore, LoopOp
+from ioring.loop._engine cimport STAYS
 from ioring.loop._transport cimport *
 
 

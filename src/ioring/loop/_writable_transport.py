@@ -108,6 +108,9 @@ class Shutdown(LoopOp):
     connection that got it next would be shut down.
     """
 
+    def parks(self):
+        return STAYS
+
     def complete(self, res, flags):
         self.stream.shutdown = None
         if self.slot >= 0:

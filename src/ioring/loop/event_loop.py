@@ -54,7 +54,8 @@ from ioring.loop.ring_setup import (
 from ioring.loop.sendfile import Sendfile
 from ioring.loop.signals import Signals
 from ioring.loop.subprocesses import Subprocesses
-from ioring.ring.constants import Op, RegisterOp, SetupFlags
+from ioring.loop.thread_of_ring import ThreadOfRing
+from ioring.ring.constants import Op, RegisterOp
 from ioring.ring.errors import ForkedRing
 from ioring.ring.probe import features
 from ioring.ring.sockaddr import encode_for
@@ -86,7 +87,7 @@ def _share_listeners() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent, after_in_parent=_share_listeners)
 
 
-class Loop(Subprocesses, Signals, Sendfile):
+class Loop(Subprocesses, Signals, Sendfile, ThreadOfRing):
     """An asyncio event loop whose sockets, pipes, timers and children run on one io_uring.
 
     Parameters:
@@ -95,8 +96,10 @@ class Loop(Subprocesses, Signals, Sendfile):
             somebody asks for the transport's ``socket``. Those of a server that was given its socket (``sock=``), or
             whose process has forked, have ordinary descriptors, since other processes may have the listening socket,
             too. So have all on a kernel that cannot make a descriptor, before 6.8.
-        any_thread: let the loop run in one thread after another, with I/O in flight. By default it belongs to the
-            first thread that runs it, which the kernel makes cheaper.
+        any_thread: let the loop run in one thread after another whatever is in flight. By default its ring belongs
+            to one thread, which the kernel makes cheaper, and a run in another one opens a ring anew. That takes
+            about 0.3 ms, and is refused while files are being read or written, connections are being made, or direct
+            descriptors are open.
 
     Raises:
         RingUnavailable: no ring can be had here; the message says why and what to do.
@@ -159,24 +162,7 @@ class Loop(Subprocesses, Signals, Sendfile):
             sys.set_asyncgen_hooks(*hooks)
             self._unwatch_signals(signals)
             if not self._closed:
-                self._settle()
-
-    def _take_ring(self) -> None:
-        """The ring belongs to the thread that runs the loop first."""
-        ring = self._ring
-        if ring._flags & SetupFlags.R_DISABLED:
-            ring.enable_rings()
-            ring._ensure_workers()
-            if not ring._flags & SetupFlags.SINGLE_ISSUER and ring._registered_fd >= 0:
-                ring.unregister_ring_fd()  # the registration holds for this thread only, and others will use the ring
-        elif not self._at_home():
-            if not ring._flags & SetupFlags.SINGLE_ISSUER:
-                ring._move_here()
-                return
-            raise RuntimeError(
-                "the loop has run in another thread, to which its ring belongs: make it with "
-                "Loop(any_thread=True), or make a new loop in each thread"
-            )
+                self._park()
 
     def run_until_complete(self, future: Any) -> Any:
         """Runs until a future or a coroutine is done, and returns its result (``loop.run_until_complete``)."""
@@ -209,6 +195,7 @@ class Loop(Subprocesses, Signals, Sendfile):
             raise RuntimeError("Cannot close a running event loop")
         if self._closed:
             return
+        self._leave_thread()
         super().close()
         if sys.is_finalizing():
             self._signal_handlers.clear()

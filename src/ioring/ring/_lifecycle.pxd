@@ -34,6 +34,7 @@ cdef class Lifecycle(OpTable):
     cdef int adopt(self) except -1
     cdef void leave_registered_fd(self) noexcept
     cdef int refuse(self) except -1
+    cdef bint idle(self) except -1
     @cython.final
     cdef inline int own(self) except -1:
         # The same as check(), which is virtual: for the methods that are called all the time.

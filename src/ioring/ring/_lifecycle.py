@@ -133,6 +133,42 @@ class Lifecycle(OpTable):
             self.leave_registered_fd()
         self.adopt()
 
+    def idle(self):
+        """Whether the kernel is done with every request, so that nothing is left but completions in the queue."""
+        place: cqe_p
+        ahead: cython.uint
+        ended: cython.uint = 0
+        for ahead in range(uring_cq_ready(cython.address(self.u)) if self.in_flight else 0):
+            place = uring_cqe_at(cython.address(self.u), ahead)
+            if place.flags & URING_CQE_F_MORE == 0 and self.find(place.user_data) is not None:
+                ended += 1
+        return ended == self.in_flight
+
+    def _open_anew(self):
+        """Makes an idle ring this thread's by opening it once more, since the kernel keeps one thread to it.
+
+        Its completions go along. The registrations do not. Nobody may be using it: not even waiting for the kernel.
+        """
+        parameters: uring_params
+        fresh: uring
+        error: cython.int
+        ioring_assert(self.state == STATE_OPEN and self.idle())
+        memset(cython.address(parameters), 0, cython.sizeof(uring_params))
+        parameters.flags = self.u.setup_flags
+        parameters.cq_entries = self.u.cq_entries
+        error = uring_open(cython.address(fresh), self.u.sq_entries, cython.address(parameters))
+        if error < 0:
+            raise os_error(error, "io_uring_setup")
+        if uring_cq_hand_over(cython.address(self.u), cython.address(fresh)) < 0:
+            uring_close(cython.address(fresh))
+            raise MemoryError
+        if self.u.enter_flags & URING_ENTER_REGISTERED_RING and uring_thread_is_alive(self.owner_tid):
+            self.orphan()
+        uring_close(cython.address(self.u))
+        self.u = fresh
+        uring_enlist(cython.address(self.u))
+        self.adopt()
+
     def _adopt_disabled(self):
         """Makes the thread that is about to enable a disabled ring its owner, so that it may call register."""
         if self.state == STATE_OPEN and self.forks == uring_forks and self.u.setup_flags & URING_SETUP_R_DISABLED:
@@ -310,6 +346,7 @@ class Lifecycle(OpTable):
         else:
             uring_retract(cython.address(self.u))
         limit = self.u.sq_tail
+        self.discard()  # first: completions may be of a ring that was opened before this one
         for candidate in list(self.ops):
             op = candidate
             if op.table != cython.NULL and op.position >= limit:
@@ -406,10 +443,10 @@ def release_orphans(unused):
     tid: cython.int = uring_gettid()
     for orphan in list(ORPHANS):
         owner, fd, index, forks = orphan
-        if owner != tid and forks == uring_forks:
+        if owner != tid and forks == uring_forks and uring_thread_is_alive(owner):
             continue
         ORPHANS.remove(orphan)
-        if forks == uring_forks:
+        if owner == tid and forks == uring_forks:
             uring_unregister_ring_index(fd, index)
         close_descriptor(fd)
     return 0

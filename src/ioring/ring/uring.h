@@ -145,7 +145,8 @@ enum {
 enum {
     URING_SETUP_IOPOLL = 1u << 0, URING_SETUP_SQPOLL = 1u << 1, URING_SETUP_R_DISABLED = 1u << 6,
     URING_SETUP_TASKRUN_FLAG = 1u << 9, URING_SETUP_SQE128 = 1u << 10, URING_SETUP_CQE32 = 1u << 11,
-    URING_SETUP_DEFER_TASKRUN = 1u << 13, URING_SETUP_NO_SQARRAY = 1u << 16,
+    URING_SETUP_SINGLE_ISSUER = 1u << 12, URING_SETUP_DEFER_TASKRUN = 1u << 13,
+    URING_SETUP_NO_SQARRAY = 1u << 16,
 };
 
 enum {
@@ -462,6 +463,24 @@ static inline int uring_cq_set_aside(struct uring *u)
     u->aside_first = 0;
     u->aside_left = left + count;
     uring_store_release(u->cq_khead, *u->cq_khead + count);
+    return 0;
+}
+
+/* Hands the completions that are there over to another ring, which is fresh and has the same flags. -ENOMEM: nothing has
+ * changed.
+ */
+static inline int uring_cq_hand_over(struct uring *from, struct uring *to)
+{
+    ioring_assert(to->aside == NULL && to->cqe_shift == from->cqe_shift);
+    if (uring_cq_ready(from) == 0)
+        return 0;
+    if (uring_cq_set_aside(from) < 0)
+        return -ENOMEM;
+    to->aside = from->aside;
+    to->aside_first = from->aside_first;
+    to->aside_left = from->aside_left;
+    from->aside = NULL;
+    from->aside_first = from->aside_left = 0;
     return 0;
 }
 

@@ -83,7 +83,7 @@ cdef extern from "uring.h" nogil:
         URING_SQE_FIXED_FILE, URING_SQE_IO_DRAIN, URING_SQE_IO_LINK, URING_SQE_IO_HARDLINK, URING_SQE_ASYNC
         URING_SQE_BUFFER_SELECT, URING_SQE_CQE_SKIP_SUCCESS
     enum:
-        URING_SETUP_SQPOLL, URING_SETUP_R_DISABLED
+        URING_SETUP_SQPOLL, URING_SETUP_R_DISABLED, URING_SETUP_SINGLE_ISSUER
     enum:
         URING_CQE_F_BUFFER, URING_CQE_F_MORE, URING_CQE_F_SOCK_NONEMPTY, URING_CQE_F_NOTIF, URING_CQE_F_BUF_MORE
         URING_CQE_BUFFER_SHIFT
@@ -110,11 +110,13 @@ cdef extern from "uring.h" nogil:
     unsigned uring_publish(uring *u)
     void uring_retract(uring *u)
     int uring_sq_needs_wakeup(const uring *u)
+    unsigned uring_cq_queued(const uring *u)
     unsigned uring_cq_ready(const uring *u)
     uring_cqe *uring_peek_cqe(const uring *u)
     uring_cqe *uring_cqe_at(const uring *u, unsigned ahead)
     void uring_cq_advance(uring *u, unsigned n)
     int uring_cq_set_aside(uring *u)
+    int uring_cq_hand_over(uring *source, uring *target)
     int uring_cq_needs_enter(const uring *u)
     int uring_enter(uring *u, unsigned submit, unsigned wait, unsigned flags, int64_t timeout_ns)
     int uring_submit(uring *u, unsigned count)
