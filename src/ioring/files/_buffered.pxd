@@ -1,7 +1,9 @@
 cimport cython
 from libc.stdint cimport int64_t
 from ioring.files._requests cimport *
+from ioring.files._base cimport own
 from ioring.files._copy cimport Copying
+from ioring.files._read_ahead cimport CHUNK_MAX
 from ioring.files._fast_path cimport Quick, new_line, new_writing
 
 cdef class BufferedFile

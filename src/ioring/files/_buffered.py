@@ -8,6 +8,7 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.string import memchr
 
 from ioring.files._memory import flat
+from ioring.files._requests import read_into
 
 
 class ReadBytes(Quick):
@@ -79,9 +80,40 @@ class BufferedFile(Copying):
     async def readinto(self, buffer):
         """Fills a writable buffer, short only at the end; how many bytes (``io.BufferedReader.readinto``)."""
         view = flat(buffer, True)
-        data = await self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        self.check_readable()
+        if not self.take_turn():
+            await self._next_turn()
+        try:
+            if self.unwritten:
+                await self._flush()
+            if self.tracked and len(view) >= self.available() + CHUNK_MAX:
+                return await self._read_large_into(view)
+            data = await self._read(len(view))
+            view[: len(data)] = data
+            return len(data)
+        finally:
+            self.leave()
+
+    async def _read_large_into(self, view):
+        """Straight into the program's memory. Until all of it is there, nothing has been read."""
+        head = self.taken(self.available())
+        begin: cython.Py_ssize_t = len(head)
+        done: cython.Py_ssize_t = begin
+        size: cython.Py_ssize_t = len(view)
+        try:
+            view[:begin] = head
+            while done < size:
+                piece = view[done : done + CHUNK_MAX]
+                offset: int64_t = self.position + done - begin
+                count = await own(self, read_into(self.core, self.name, self.fd, offset, piece, self.instant, False))
+                if not count:
+                    break
+                done += count
+        except BaseException:
+            self.put_back([head])
+            raise
+        self.advanced(done - begin)
+        return done
 
     async def readinto1(self, buffer):
         """Reads into a writable buffer with one request at most; how many bytes (``io.BufferedReader.readinto1``)."""

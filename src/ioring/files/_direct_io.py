@@ -255,6 +255,9 @@ class DirectFile(RawFile):
     def fetch(self, size, partial):
         return own(self, self.direct_read(self.place(), size))
 
+    def fetch_part(self, offset, data, start, size):
+        return None  # memory for these has to begin at whole blocks
+
     def push(self, data):
         op: FileOp = own(self, self.direct_write(self.place(), data))
         if isinstance(op, Write):

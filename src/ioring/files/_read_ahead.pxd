@@ -57,5 +57,6 @@ cdef class ReadAhead(Turns):
     cdef int forget_ahead(self) except -1
     cdef int64_t place(self) noexcept
     cdef FileOp fetch(self, Py_ssize_t size, bint partial)
+    cdef FileOp fetch_part(self, int64_t offset, bytes data, Py_ssize_t start, Py_ssize_t size)
     cdef FileOp push(self, object data)
     cdef int advanced(self, Py_ssize_t count) except -1

@@ -15,7 +15,11 @@ import os
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.cimports.libc.string import memcpy
 from cython.cimports.posix.unistd import SEEK_SET, lseek
+
+LARGE_MIN = cython.declare(cython.Py_ssize_t, 4194304)
+"""Reads of this many bytes or more, as far as is known, go into one object."""
 
 PIPE_SIZE = 65536
 """How many bytes a pipe holds, and so how many are asked for at least when all are wanted."""
@@ -161,6 +165,13 @@ class ReadAhead(Turns):
         op.threaded = self.locking and not self.tracked
         return op
 
+    def fetch_part(self, offset, data, start, size):
+        """A request for bytes at an offset, into their place in ``data``; None: such files have none."""
+        op: ReadPart = new_read_part(self.core, self.name, self.fd, offset, data, start, size)
+        op.owner = self
+        op.instant = self.instant
+        return op
+
     def push(self, data):
         """A request that writes what is unwritten, which ``data`` is."""
         op: Write = new_write(self.core, self.name, self.fd, self.place(), data)
@@ -203,6 +214,11 @@ class ReadAhead(Turns):
         parts = [self.taken(self.available())]
         want = -1 if want < 0 else want - len(parts[0])
         try:
+            if self.tracked and not 0 <= want < LARGE_MIN:
+                data = await self._read_large(parts[0], want)
+                if want > 0:
+                    want -= len(data) - len(parts[0])
+                parts = [data]
             while want != 0:
                 if 0 < want < self.window:
                     if await self._fill() == 0:
@@ -220,6 +236,31 @@ class ReadAhead(Turns):
             self.put_back(parts)
             raise
         return b"".join(parts) if parts[0] or len(parts) != 2 else parts[1]
+
+    async def _read_large(self, head, want):
+        """``head`` and what comes next in the file, if that is much: in one object, and not in pieces to be joined.
+
+        Until all of it is there, nothing has been read.
+        """
+        start: cython.Py_ssize_t = len(head)
+        done: cython.Py_ssize_t = 0
+        left: cython.Py_ssize_t = os.fstat(self.fd).st_size - self.position
+        if 0 < want < left:
+            left = want
+        if left < LARGE_MIN:
+            return head
+        data: bytes = PyBytes_FromStringAndSize(cython.NULL, start + left)
+        memcpy(PyBytes_AS_STRING(data), PyBytes_AS_STRING(head), start)
+        while done < left:
+            part = self.fetch_part(self.position + done, data, start + done, min(left - done, CHUNK_MAX))
+            if part is None:
+                return head
+            count = await part
+            if not count:
+                break
+            done += count
+        self.advanced(done)
+        return data if done == left else data[: start + done]
 
     async def _step(self, want):
         """How many bytes to ask for next."""
