@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import socket
@@ -16,33 +15,15 @@ import pytest
 from click.testing import CliRunner
 
 import ioring
-import needed
 from ioring.cli.serve import serve
 from ioring.http import forwarded
 from ioring.http.configuration import Configuration, ConfigurationError
 from ioring.http.env_file import load_environment, variables
 from ioring.http.forwarded import HOPS_MAX, Proxies
 from ioring.http.options import Options
-from serving import WAIT_S, Serving, curl
+from serving import WAIT_S, Serving, curl, refused
 
 ROOT = Path(__file__).parents[2]
-
-
-def refused(*arguments, environment=None, **options):
-    """The one line that the command ends with."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ioring", "serve", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-        env={**os.environ, **(environment or {})},
-        **options,
-    )
-    assert done.returncode == 1, done
-    assert done.stdout == ""
-    assert re.fullmatch(r"ioring serve: [^\n]+\n", done.stderr), done.stderr
-    return done.stderr
 
 
 # What cannot be.
@@ -298,53 +279,6 @@ def test_unix_socket_left_behind(tmp_path):
 
 
 # TLS.
-
-
-EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-
-
-@pytest.fixture
-def certificates(tmp_path):
-    program = needed.program("openssl")
-
-    def openssl(*arguments):
-        done = subprocess.run(
-            [program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    class Certificates:
-        def __init__(self):
-            # What Python 3.13 and later want of certificates, here and below.
-            usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-            subject = ("-subj", "/CN=authority")
-            openssl("req", "-x509", *EC, "-nodes", *subject, *usage, "-keyout", "ca.key", "-out", "ca.pem")
-            self.client = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-
-        def issue(self, name="", password=""):
-            """Writes a new certificate and its key, cert.pem and key.pem; the certificate's number."""
-            encrypted = ("-passout", f"pass:{password}") if password else ("-nodes",)
-            key, certificate = f"{name}key.pem", f"{name}cert.pem"
-            openssl("req", *EC, *encrypted, "-subj", "/CN=localhost", "-keyout", key, "-out", "request")
-            extensions = ("subjectAltName=DNS:localhost", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash")
-            (tmp_path / "names").write_text("\n".join(extensions))
-            authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
-            openssl("x509", "-req", "-in", "request", *authority, "-extfile", "names", "-out", certificate)
-            return openssl("x509", "-noout", "-serial", "-in", certificate).strip().removeprefix("serial=")
-
-        def shown(self, server):
-            with (
-                socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as raw,
-                self.client.wrap_socket(raw, server_hostname="localhost") as client,
-            ):
-                client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                said = client.makefile("rb").read()
-                assert b"('https', '127.0.0.1')" in said
-                assert client.version() in ("TLSv1.2", "TLSv1.3")
-                return client.getpeercert()["serialNumber"]
-
-    return Certificates()
 
 
 TLS = ("--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem")

@@ -245,13 +245,17 @@ class Connection(QueueingConnection):
         exchange.left = -1
         exchange.began = service.loop.time() if service.timed else service.now
         exchange.keep_alive = parser.should_keep_alive() and not service.stopping
-        service.requests += 1
-        if service.requests == service.requests_max:
-            service.exhausted()
+        if service.probes is not None and (exchange.method == "GET" or exchange.method == "HEAD"):
+            exchange.probe = service.probes.get(self.target.partition(b"?")[0])
+        if exchange.probe is None:
+            service.requests += 1
+            if service.requests == service.requests_max:
+                service.exhausted()
         if parser.should_upgrade():
             self.tunnel = exchange.method == "CONNECT"
             self.upgrading = (
                 self.upgrade is not None
+                and exchange.probe is None
                 and self.current is None  # a pipelined request is answered as if it had no Upgrade
                 and service.websockets
                 and exchange.method == "GET"

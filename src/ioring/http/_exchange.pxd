@@ -35,6 +35,7 @@ cdef class Exchange(ResponseHead):
     cdef bint has_body
     cdef int refusal            # the status to refuse it with when its turn comes; 0: it is not refused
     cdef readonly bint begun    # the application was called
+    cdef object probe           # the function of the service's `probes` that answers; None: it is not one of these
     cdef readonly double began  # when the head was complete, on the loop's clock; see `timed` of the service
 
     # Its content, as far as it has come and was not taken yet.
@@ -52,6 +53,7 @@ cdef class Exchange(ResponseHead):
 
     cdef int begin(self) except -1
     cdef int hand_to(self, object function) except -1
+    cdef int answer_probe(self) except -1
     cdef int arrived(self) except -1
     cdef int feed(self, bytes data) except -1
     cdef bytes take_body(self)

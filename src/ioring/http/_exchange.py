@@ -10,6 +10,8 @@ JOIN_MAX = cython.declare(cython.Py_ssize_t, 16384)
 HELD_MAX = cython.declare(cython.Py_ssize_t, 65536)
 """While more bytes of a request's content than this wait to be read by the application, nothing is received."""
 
+PROBE_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -53,6 +55,13 @@ class Exchange(ResponseHead):
         self.service.active += 1
         function(self)
         return 0
+
+    def answer_probe(self):
+        """Says how the server is; the application is not asked, and nothing of it is counted or logged."""
+        self.status, body = self.probe()
+        self.response_headers = PROBE_HEADERS
+        self.compose(body, True)
+        return self.finish()
 
     # The request's body.
 
@@ -228,10 +237,11 @@ class Exchange(ResponseHead):
         self.parts = None
         if self.begun:
             self.service.active -= 1
-        self.service.statuses[min(self.status // 100, 5)] += 1
-        self.service.sent += self.sent
-        if self.service.log_access is not None:
-            self.service.log_access(self)
+        if self.probe is None:
+            self.service.statuses[min(self.status // 100, 5)] += 1
+            self.service.sent += self.sent
+            if self.service.log_access is not None:
+                self.service.log_access(self)
         self.arrived()
         if connection is not None:
             self.client = connection.client

@@ -58,6 +58,8 @@ class QueueingConnection(TimedConnection):
             # A client that sends requests and receives nothing would fill the memory with responses.
             self.held_back = True
             return 0
+        if exchange.probe is not None:
+            return exchange.answer_probe()
         if service.concurrency_max and service.active >= service.concurrency_max:
             service.trouble(exchange, f"{service.active} requests are worked on already", None)
             return exchange.fail(503)

@@ -14,6 +14,7 @@ cdef class Service:
     cdef public bint pathsend             # applications are told of http.response.pathsend
     cdef public dict state                # of the lifespan: each request gets a copy
     cdef public str root_path
+    cdef public dict probes               # functions by the paths that the server answers itself; None: there are none
     cdef readonly set connections         # Connections and WebSockets
     cdef readonly set unread              # those of them from which nothing is received for now
 

@@ -21,6 +21,7 @@ class Service:
     pathsend: bool
     state: dict[str, Any] | None
     root_path: str
+    probes: dict[bytes, Callable[[], tuple[int, bytes]]] | None
     @property
     def connections(self) -> set[Any]: ...
     @property

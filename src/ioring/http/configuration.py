@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from ioring.http.addresses import parse
 from ioring.http.errors import ConfigurationError
 
 WORKERS_MAX = 1024
@@ -86,10 +87,21 @@ class Configuration:
     )
 
     # Where to listen.
-    host: str = option("127.0.0.1", "Host name or IP address to listen on.")
+    bind: tuple[str, ...] = option(
+        (),
+        "Address to listen on: HOST:PORT, [::1]:PORT, unix:/path, unix:@name (abstract) or fd://NUMBER. May be "
+        "repeated. Instead of --host, --port, --uds and --fd.",
+        metavar="ADDRESS",
+        several=True,
+    )
+    host: str = option(
+        "127.0.0.1", "Host name or IP address to listen on. :: is every address of the machine, of IPv6 and IPv4."
+    )
     port: int = option(8000, "TCP port to listen on. 0: any free port.", kind=int)
     uds: str = option("", "Listen on a Unix domain socket at this path instead of a TCP port.", metavar="PATH")
     fd: int = option(-1, "Listen on this file descriptor, an open listening socket, instead of a TCP port.", kind=int)
+    uds_mode: str = option("", "Permissions of Unix domain sockets that are made, in octal: 660.", metavar="OCTAL")
+    uds_owner: str = option("", "Owner of Unix domain sockets that are made.", metavar="USER:GROUP")
     backlog: int = option(2048, "Connections that wait in the kernel until they are accepted, at most.", kind=int)
 
     # Processes.
@@ -109,6 +121,19 @@ class Configuration:
         "Pattern of file names that --reload watches. May be repeated.  [default: *.py]",
         metavar="GLOB",
         several=True,
+    )
+    user: str = option(
+        "",
+        "User that a server which root has started becomes before it imports the application; a name or a number.",
+        metavar="USER",
+    )
+    group: str = option("", "Group that it becomes, if not that of --user; a name or a number.", metavar="GROUP")
+    umask: str = option("", "Permissions that files made by the server do not get, in octal: 027.", metavar="OCTAL")
+    chdir: str = option("", "Folder to go to first; all other paths begin there.", metavar="FOLDER")
+    pidfile: str = option(
+        "",
+        "File to write the number of the server's process to; it is there as long as the server listens.",
+        metavar="PATH",
     )
     env_file: str = option(
         "", "File of KEY=VALUE lines: environment variables to set, except those that are set already.", metavar="PATH"
@@ -137,6 +162,25 @@ class Configuration:
     log_format: str = option("plain", "Format of log lines.", choices=("plain", "json"))
     log_level: str = option("info", "Lowest level of log lines that are printed.", choices=("info", "warning", "error"))
     metrics: str = option("", "URL path at which the server's metrics are published for Prometheus.", metavar="PATH")
+
+    # Health.
+    healthz: str = option(
+        "",
+        "URL path at which the server answers 200 as long as it runs, without the application (liveness).",
+        metavar="PATH",
+    )
+    readyz: str = option(
+        "",
+        "URL path at which the server answers 200 when the application has started, and 503 as soon as the server is "
+        "told to stop (readiness).",
+        metavar="PATH",
+    )
+    drain: float = option(
+        0.0,
+        "Seconds for which a server that was told to stop goes on serving, while --readyz answers 503, so that load "
+        "balancers send requests elsewhere. A second signal ends them.",
+        kind=float,
+    )
 
     # Limits.
     limit_max_requests: int = option(
@@ -197,6 +241,8 @@ class Configuration:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self.check(field)
+        if self.bind:
+            self.check_addresses()
 
     def check(self, field: dataclasses.Field[Any]) -> None:
         metadata = field.metadata
@@ -219,12 +265,32 @@ class Configuration:
             raise ConfigurationError("reload: there is one worker then, not several")
         if field.name == "reload" and value and not isinstance(self.target, (str, os.PathLike, type(None))):
             raise ConfigurationError('reload: name the application, as "module:name", so that it can be imported again')
-        if field.name == "metrics" and value and not value.startswith("/"):
-            raise ConfigurationError(f"metrics: {value!r} is no path: it begins with /")
+        if field.name in PATHS and value:
+            if not value.startswith("/"):
+                raise ConfigurationError(f"{field.name}: {value!r} is no path: it begins with /")
+            if not value.isascii() or any(character in "?#" or character <= " " for character in value):
+                raise ConfigurationError(f"{field.name}: {value!r} is no path: it is as in a request, without a query")
+            for other in PATHS[: PATHS.index(field.name)]:
+                if value == getattr(self, other):
+                    raise ConfigurationError(f"{field.name}: {value} is the path of {other} already")
+        if field.name in MODES and value and (not set(value) <= set("01234567") or int(value, 8) > 0o777):
+            example = MODES[field.name]
+            raise ConfigurationError(f"{field.name}: {value!r} is none: octal digits are wanted, such as {example}")
+        if field.name == "drain" and not 0 <= value < math.inf:
+            raise ConfigurationError(f"drain: {value} is none; 0 means that the server stops at once")
         if field.name == "threads" and value < 0:
             raise ConfigurationError(f"threads: {value} is negative")
         if field.name == "port" and not 0 <= value <= 65535:
             raise ConfigurationError(f"port: {value} is none: 0 to 65535")
+
+    def check_addresses(self) -> None:
+        for text in self.bind:
+            parse(text)
+            if self.bind.count(text) > 1:
+                raise ConfigurationError(f"bind: {text} is given twice")
+        for field in dataclasses.fields(self):
+            if field.name in ADDRESSES and getattr(self, field.name) != field.default:
+                raise ConfigurationError(f"bind: say either that or {field.name}; bind has all addresses")
 
     @classmethod
     def from_environment(
@@ -239,11 +305,13 @@ class Configuration:
             load_environment(file, environment)
         for field in dataclasses.fields(cls):
             name = f"IORING_{field.name.upper()}"
-            if field.metadata and field.name not in values and name in environment:
+            if field.metadata and field.name not in values and name in environment and not hidden(field.name, given):
                 values[field.name] = parsed(name, environment[name], field)
         for name, variable in USUAL.items():
             # An empty list counts: no proxy is trusted.
-            if name not in values and (environment.get(variable) or (name == LISTED and variable in environment)):
+            if name in values or (name == "port" and "bind" in values):
+                continue
+            if environment.get(variable) or (name == LISTED and variable in environment):
                 field = next(field for field in dataclasses.fields(cls) if field.name == name)
                 values[name] = parsed(variable, environment[variable], field)
         if values.get("reload") and "workers" not in given:
@@ -264,11 +332,27 @@ class Configuration:
         return cls(target=target, **options)
 
 
+PATHS = ("metrics", "healthz", "readyz")
+"""The options that are paths of URLs which the server answers itself."""
+
+ADDRESSES = ("host", "port", "uds", "fd")
+"""The options that say one address; `bind` is in the place of all of them."""
+
+MODES = {"umask": "027", "uds_mode": "660"}
+"""The options that are permissions, with an example for each."""
+
 LISTED = "forwarded_allow_ips"
 """The option that is a list in a string."""
 
 USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", LISTED: "FORWARDED_ALLOW_IPS"}
 """Variables that hosting platforms set for any server."""
+
+
+def hidden(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether an option does not count, since what comes before it says where to listen in the other way."""
+    if name == "bind":
+        return any(other in given for other in ADDRESSES)
+    return name in ADDRESSES and "bind" in given
 
 
 def typed(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -9,9 +9,11 @@ from ioring.http import reload as watcher
 from ioring.http.app_loader import load
 from ioring.http.configuration import Configuration
 from ioring.http.forwarded import Proxies
-from ioring.http.listeners import close_listeners, listeners_of, url_of
+from ioring.http.listeners import close_listeners, listeners_of, meaning_of, url_of
 from ioring.http.log import log_of
 from ioring.http.options import Options
+from ioring.http.pid_file import PidFile
+from ioring.http.process import identity_of, settle
 from ioring.http.scoreboard import Statistics
 from ioring.http.supervisor import Supervisor
 from ioring.http.tls_context import context_of
@@ -46,13 +48,17 @@ def run_configuration(configuration: Configuration) -> None:
         raise RuntimeError("serve() is for the main thread: it handles signals")
     if has_loop():
         raise RuntimeError("serve() cannot be called from a running event loop")
+    settle(configuration)
+    pid_file = PidFile(configuration.pidfile)
+    identity = identity_of(configuration)
     proxies = Proxies(configuration.forwarded_allow_ips)
     log = log_of(configuration, proxies)
     tls = context_of(configuration)
     supervised = configuration.workers > 1 or configuration.reload or configuration.worker_timeout > 0
     if configuration.reload:
         watcher.check(configuration)
-    application = None if supervised and isinstance(configuration.target, str) else load(configuration)
+    later = (supervised or identity is not None) and isinstance(configuration.target, str)
+    application = None if later else load(configuration)
     listeners = listeners_of(configuration)
     statistics = Statistics(configuration.workers)
     name = application.name if application is not None else configuration.target
@@ -61,15 +67,21 @@ def run_configuration(configuration: Configuration) -> None:
         count = f" with {configuration.workers} workers" if configuration.workers > 1 else ""
         for listener in listeners[0]:
             url = url_of(listener, "http" if tls is None else "https")
-            log.info(f"serves {name} on {url}{count} (ioring {ioring.__version__})")
+            log.info(f"serves {name} on {url}{meaning_of(listener)}{count} (ioring {ioring.__version__})")
 
     try:
-        if supervised or application is None:
-            Supervisor(configuration, application, listeners, log, statistics, banner).run()
+        pid_file.write()
+        if supervised:
+            Supervisor(configuration, application, listeners, log, statistics, banner, identity).run()
         else:
-            Worker(configuration, application, listeners[0], log, statistics, statistics.take(0), banner).run()
+            if identity is not None:
+                identity.take()
+            application = application or load(configuration)
+            row = statistics.take(0)
+            Worker(configuration, application, listeners[0], log, statistics, row, banner, tls=tls).run()
     finally:
-        close_listeners(listeners, configuration)
+        pid_file.remove()
+        close_listeners(listeners)
         statistics.close()
 
 

@@ -19,16 +19,24 @@ class Options(TypedDict, total=False):
     listing: bool
     hidden: bool
     cache_max_age: int
+    bind: Sequence[str]
     host: str
     port: int
     uds: str | PathLike[str]
     fd: int
+    uds_mode: str
+    uds_owner: str
     backlog: int
     workers: int
     worker_timeout: float
     reload: bool
     reload_dir: Sequence[str]
     reload_include: Sequence[str]
+    user: str
+    group: str
+    umask: str
+    chdir: str | PathLike[str]
+    pidfile: str | PathLike[str]
     env_file: str | PathLike[str]
     ssl_certfile: str | PathLike[str]
     ssl_keyfile: str | PathLike[str]
@@ -41,6 +49,9 @@ class Options(TypedDict, total=False):
     log_format: Literal["plain", "json"]
     log_level: Literal["info", "warning", "error"]
     metrics: str
+    healthz: str
+    readyz: str
+    drain: float
     limit_max_requests: int
     limit_max_requests_jitter: int
     limit_concurrency: int

@@ -7,6 +7,7 @@ import ipaddress
 import math
 import random
 import socket
+import ssl
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
+from ioring.http.probes import probes_of
 from ioring.http.repetitions import Repetitions
 from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
@@ -58,6 +60,7 @@ class Server:
         application: what ``load`` gave for it.
         log: a ``Log``; without one, requests are not logged.
         statistics, row: the ``Statistics`` of all workers, and the row in it that is this server's.
+        tls: what was read of the certificates already.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Server:
         log: Log | None = None,
         statistics: Statistics | None = None,
         row: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.configuration = configuration
         self.application = application
@@ -76,7 +80,7 @@ class Server:
         self.own_statistics = statistics is None
         self.statistics = Statistics() if statistics is None else statistics
         self.row = self.statistics.take(0) if statistics is None else row
-        self.tls = context_of(configuration)
+        self.tls = tls or context_of(configuration)
         self.service: ServerService
         self.listeners: Sequence[socket.socket] = []
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()  # also those in a TLS handshake
@@ -88,6 +92,9 @@ class Server:
         self._files: list[Files] = []
         self._forced = False
         self._started = False
+        self.drain_s = configuration.drain
+        self.draining = False
+        self._drain_end: asyncio.TimerHandle | None = None
         self.on_exhausted: Callable[[], None] | None = None  # what to do at the limit of requests; None: stop
 
     async def start(self, listeners: Sequence[socket.socket]) -> None:
@@ -147,6 +154,7 @@ class Server:
         if configuration.limit_max_requests:
             service.requests_max = configuration.limit_max_requests
             service.requests_max += random.randint(0, configuration.limit_max_requests_jitter)
+        service.probes = probes_of(configuration, lambda: self.draining or self._stop.is_set())
         service.root_path = configuration.root_path
         service.pathsend = configuration.pathsend
         service.head_max = configuration.limit_head or sys.maxsize
@@ -200,7 +208,14 @@ class Server:
             self.log.info("certificates were read again")
 
     def stop(self) -> None:
-        """Begins to stop; a second call does not wait for requests any more."""
+        """Begins to stop, after the time of `drain`; a second call does not wait for that, or for requests."""
+        if self.drain_s and not self.draining:
+            self.draining = True
+            self._drain_end = asyncio.get_running_loop().call_later(self.drain_s, self._stop.set)
+            self.log.info(f"drains: it stops in {self.drain_s:g} s, and is not ready any more")
+            return
+        if self._drain_end is not None:
+            self._drain_end.cancel()
         self._forced = self._stop.is_set()
         self._stop.set()
         if self._forced:

@@ -8,7 +8,6 @@ the application: each worker does that, so that a restart sees new code.
 import atexit
 import collections
 import contextlib
-import enum
 import json
 import os
 import select
@@ -28,8 +27,11 @@ from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 from ioring.http.listeners import close_listeners
 from ioring.http.log import Log
+from ioring.http.process import Identity
 from ioring.http.scoreboard import Statistics
-from ioring.http.worker import Worker, beat_interval
+from ioring.http.tls_context import context_of
+from ioring.http.worker import Worker, beat_interval, tell_drain
+from ioring.http.worker_slots import Child, Place, Slot, State, ended
 from ioring.ring.errors import RingUnavailable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -46,67 +48,6 @@ RELOAD_GRACE_S = 2.0
 """How long requests may take to end when files have changed."""
 
 
-class State(enum.Enum):
-    """What a worker's process does; from one state to the next, never back."""
-
-    STARTING = "imports and starts the application"
-    SERVING = "accepts connections"
-    STOPPING = "was told to stop, and answers what it has begun"
-
-
-class Place(enum.Enum):
-    """Where a process that has died stood in its slot."""
-
-    CURRENT = "the slot's own"
-    REPLACEMENT = "it was to replace the slot's own as soon as it served"
-    REPLACED = "another has taken over"
-
-
-class Slot:
-    """One of the workers, whatever processes it has over time."""
-
-    def __init__(self, number: int, listeners: list[socket.socket]) -> None:
-        self.number = number
-        self.listeners = listeners
-        self.child: Child | None = None  # its own process
-        self.replacement: Child | None = None  # a second one, until it serves: then it becomes the slot's own
-        self.deaths = 0  # early ones, one after the other
-        self.retry_at: float | None = None  # when the next process is started
-
-    def leave(self, child: "Child") -> Place:
-        """The process has died. A replacement, if there is one, becomes the slot's own."""
-        if self.replacement is child:
-            self.replacement = None
-            return Place.REPLACEMENT
-        if self.child is child:
-            self.child, self.replacement = self.replacement, None
-            return Place.CURRENT
-        return Place.REPLACED
-
-
-class Child:
-    """A worker's process."""
-
-    def __init__(self, pid: int, slot: Slot, row: int | None, channel: socket.socket) -> None:
-        self.pid = pid
-        self.slot = slot
-        self.row = row
-        self.channel: socket.socket | None = channel
-        self.began = time.monotonic()
-        self.state = State.STARTING
-        self.failure: str | None = None  # why it did not start
-        self.unavailable: int | None = None  # the errno, when that was for want of a ring
-        self.patience: list[tuple[float, signal.Signals]] = []  # when it gets which signals, if it is still alive then
-        self.received = b""
-        self.beat = 0  # its last
-        self.heard = self.began  # when that was seen
-        self.hung = False  # it was killed because its loop stood still
-
-    @property
-    def name(self) -> str:
-        return f"worker {self.slot.number + 1} (process {self.pid})"
-
-
 class Supervisor:
     """Keeps as many workers as there should be.
 
@@ -115,6 +56,7 @@ class Supervisor:
         application: None: each worker imports it.
         listeners: for each worker a list.
         banner: called when all serve.
+        identity: who the workers become. The supervisor itself stays root's: it can read new certificates.
     """
 
     def __init__(
@@ -125,6 +67,7 @@ class Supervisor:
         log: Log,
         statistics: Statistics,
         banner: Callable[[], None],
+        identity: Identity | None = None,
     ) -> None:
         self.configuration = configuration
         self.application = application
@@ -132,10 +75,12 @@ class Supervisor:
         self.log = log
         self.statistics = statistics
         self.banner = banner
+        self.identity = identity
         self.slots = [Slot(number, each) for number, each in enumerate(listeners)]
         self.children: dict[int, Child] = {}
         self.error: Exception | None = None  # why it ends
         self.stops = 0
+        self.drained_at: float | None = None  # when all workers are told to stop; None: it does not drain
         self.served = False  # all have served at the same time, once
         self.rolling: Child | None = None  # the child that a rolling restart waits for
         self.roll: collections.deque[Slot] = collections.deque()
@@ -201,8 +146,7 @@ class Supervisor:
         """Milliseconds until something has to be done; None: never."""
         moments = [slot.retry_at for slot in self.slots if slot.retry_at is not None]
         moments += [child.patience[0][0] for child in self.children.values() if child.patience]
-        if self.look_at is not None:
-            moments.append(self.look_at)
+        moments += [moment for moment in (self.look_at, self.drained_at) if moment is not None]
         if not moments:
             return None
         return max(0, min(moments) - time.monotonic()) * 1000 + 1
@@ -211,6 +155,8 @@ class Supervisor:
         now = time.monotonic()
         if self.look_at is not None and self.look_at <= now:
             self._look(now)
+        if self.drained_at is not None and self.drained_at <= now:
+            self._stop_all()
         for child in self.children.values():
             while child.patience and child.patience[0][0] <= now:
                 _, number = child.patience.pop(0)
@@ -296,6 +242,8 @@ class Supervisor:
         there.close()
         here.setblocking(False)
         child = self.children[pid] = Child(pid, slot, row, here)
+        if self.drained_at is not None:
+            tell_drain(here)
         if slot.child is None:
             slot.child = child
         else:
@@ -336,8 +284,8 @@ class Supervisor:
     def _work(self, slot: Slot, row: int | None, channel: socket.socket) -> int:
         """What a worker's process does; returns its exit code."""
         for each in self.listeners:
-            if each is not slot.listeners:
-                for listener in each:
+            for listener in each:
+                if listener not in slot.listeners:
                     listener.close()
 
         def failed(message: str, number: int | None = None) -> int:
@@ -345,9 +293,12 @@ class Supervisor:
             return 1
 
         try:
+            tls = context_of(self.configuration)
+            if self.identity is not None:
+                self.identity.take()
             application = self.application or load(self.configuration)
             Worker(
-                self.configuration, application, slot.listeners, self.log, self.statistics, row, channel=channel
+                self.configuration, application, slot.listeners, self.log, self.statistics, row, None, channel, tls
             ).run()
         except ConfigurationError as error:
             return failed(str(error))
@@ -390,18 +341,31 @@ class Supervisor:
             os.kill(child.pid, number)
 
     def _stop_all(self) -> None:
-        """Ctrl-C or SIGTERM; the second time at once."""
+        """Ctrl-C or SIGTERM, or the end of draining; the second time at once."""
+        if self.configuration.drain and self.served and self.drained_at is None and not self.stops:
+            self._drain()
+            return
+        self.drained_at = None
         self.stops += 1
         if self.stops == 1:
             self._stop_watcher()
             # So that new connections are refused, instead of waiting for workers that will not come.
-            close_listeners(self.listeners, self.configuration)
+            close_listeners(self.listeners)
             for child in list(self.children.values()):
                 self._stop(child)
         else:
             for child in self.children.values():
                 self._kill(child, signal.SIGTERM)
                 child.patience = [(time.monotonic() + FORCED_S, signal.SIGKILL)]
+
+    def _drain(self) -> None:
+        """All is as before, but for what `--readyz` says."""
+        drain = self.configuration.drain
+        self.drained_at = time.monotonic() + drain
+        self.log.info(f"drains: it stops in {drain:g} s, and is not ready any more")
+        for child in self.children.values():
+            if child.channel is not None:
+                tell_drain(child.channel)
 
     def _kill_all(self) -> None:
         """Kills all workers that are left, so that none outlives the supervisor."""
@@ -496,7 +460,7 @@ class Supervisor:
 
     def _restart_all(self) -> None:
         """SIGHUP: every worker is replaced, one after the other."""
-        if self.stops:
+        if self.stops or self.drained_at is not None:
             return
         if self.configuration.reload:
             self._restart_for("SIGHUP")
@@ -531,10 +495,15 @@ class Supervisor:
             for each in self.listeners:
                 for listener in each:
                     listener.close()
-            self._be_child(blocked, lambda: watcher.watch(self.configuration, pipe))
+            self._be_child(blocked, lambda: self._watch(pipe))
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(pipe)
         self.watcher = pid
+
+    def _watch(self, pipe: int) -> None:
+        if self.identity is not None:
+            self.identity.take()
+        watcher.watch(self.configuration, pipe)
 
     def _stop_watcher(self) -> None:
         if self.watcher is not None:
@@ -561,10 +530,3 @@ class Supervisor:
             self._start(slot, again=True)
         else:
             self._stop(slot.child, (RELOAD_GRACE_S, signal.SIGTERM), (RELOAD_GRACE_S + FORCED_S, signal.SIGKILL))
-
-
-def ended(code: int) -> str:
-    """How a process ended, by what ``waitstatus_to_exitcode`` says."""
-    if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with code {code}"

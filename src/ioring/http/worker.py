@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -27,6 +28,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 QUIET_S = 1.0
 """For this long the same message is not logged again."""
 
+DRAINS = b"d"
+"""All that a supervisor ever says to a worker."""
+
 BEAT_S = 1.0
 """A worker shows at least this often that its loop turns, when `worker_timeout` is set; see beat_interval()."""
 
@@ -35,9 +39,9 @@ class Worker:
     """Serves until a signal ends it.
 
     SIGTERM and SIGINT stop it when its requests are done, a second one stops it at once, and a third one does what the
-    signal does to any process, in case that the application keeps the loop from turning. SIGHUP reads certificates
-    again. Under a supervisor only SIGTERM counts: Ctrl-C reaches all processes of a terminal, and the supervisor
-    passes it on.
+    signal does to any process, in case that the application keeps the loop from turning. With `drain` there is one more
+    before, which begins to drain. SIGHUP reads certificates again. Under a supervisor only SIGTERM counts: Ctrl-C
+    reaches all processes of a terminal, and the supervisor passes it on.
 
     Parameters:
         configuration, application, listeners: what to serve and where.
@@ -46,6 +50,7 @@ class Worker:
         banner: called when it serves.
         channel: a socket to the supervisor, or None. Lines of JSON go there; its end means that there is no
             supervisor any more.
+        tls: what was read of the certificates already.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Worker:
         row: int | None,
         banner: Callable[[], None] | None = None,
         channel: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.configuration = configuration
         self.listeners = listeners
@@ -66,11 +72,13 @@ class Worker:
         self.channel = channel
         self.statistics = statistics
         self.row = row
-        self.server = Server(configuration, application, log, statistics, row)
+        self.server = Server(configuration, application, log, statistics, row, tls)
         if channel is not None:
             self.server.on_exhausted = self._exhausted
+            self.server.drain_s = 0.0  # the supervisor says when
         self._stops = 0
         self._serving = False
+        self._cancelled = False  # it was told to stop before it served
         self._task: asyncio.Task[None]
         self._loop: asyncio.AbstractEventLoop
         self._beats = 0
@@ -125,7 +133,7 @@ class Worker:
                 self.tell(ready=True)
             if self.banner is not None:
                 self.banner()
-            if self._stops:
+            if self._cancelled:  # and the application went on all the same
                 self.server.stop()
             await self.server.serve()
         finally:
@@ -151,9 +159,13 @@ class Worker:
         self.tell(exhausted=True)
 
     def _on_channel(self) -> None:
-        """The supervisor never says anything: it is gone."""
-        if self.channel is not None:
-            self._loop.remove_reader(self.channel)
+        """What the supervisor says is that the server drains; the end of it is that it is gone."""
+        assert self.channel is not None
+        with contextlib.suppress(OSError):
+            if self.channel.recv(len(DRAINS)):
+                self.server.draining = True
+                return
+        self._loop.remove_reader(self.channel)
         self._stop()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -162,7 +174,7 @@ class Worker:
             return
         if number != signal.SIGHUP:
             self._stops += 1
-            if self._stops > 2:
+            if self._stops > (3 if self.server.drain_s else 2):
                 self.log.flush()
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -178,6 +190,7 @@ class Worker:
         if self._serving:
             self.server.stop()
         else:
+            self._cancelled = True
             self._task.cancel()
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -201,6 +214,12 @@ class Worker:
             self._quiet_until = now + QUIET_S
             hint = "; raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
             self.log.error(f"connections cannot be accepted and wait: {error.strerror}{hint}")
+
+
+def tell_drain(channel: socket.socket) -> None:
+    """To be called by the supervisor: the worker is not ready any more, and serves on."""
+    with contextlib.suppress(OSError):
+        channel.sendall(DRAINS)
 
 
 def beat_interval(timeout: float) -> float:
