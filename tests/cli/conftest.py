@@ -1,6 +1,9 @@
+import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +55,12 @@ def certificates(tmp_path):
                 return client.getpeercert()["serialNumber"]
 
     return Certificates()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may enter, which is not so below pytest's."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)

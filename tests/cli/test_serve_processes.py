@@ -3,12 +3,9 @@
 import json
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -37,21 +34,12 @@ imported = os.geteuid(), os.getegid()
 )
 
 
-@pytest.fixture
-def folder():
-    """A folder that everybody may enter, which is not so below pytest's."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
 @as_root
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_user(folder, workers):
+def test_user(open_folder, workers):
     who = pwd.getpwnam("daemon")
     options = ("--user", "daemon", "--workers", workers)
-    with Serving(folder, "main:app", *options, application=WHO) as server:
+    with Serving(open_folder, "main:app", *options, application=WHO) as server:
         said = json.loads(server.get())
         assert said["imported"] == [who.pw_uid, who.pw_gid]
         assert said["user"] == [who.pw_uid] * 3
@@ -61,19 +49,19 @@ def test_user(folder, workers):
 
 
 @as_root
-def test_group_and_numbers(folder):
-    with Serving(folder, "main:app", "--user", "12345", "--group", "daemon", application=WHO) as server:
+def test_group_and_numbers(open_folder):
+    with Serving(open_folder, "main:app", "--user", "12345", "--group", "daemon", application=WHO) as server:
         said = json.loads(server.get())
     group = pwd.getpwnam("daemon").pw_gid
     assert (said["user"], said["group"], said["groups"]) == ([12345] * 3, [group] * 3, [group])
-    with Serving(folder, "main:app", "--group", "23456", application=WHO) as server:
+    with Serving(open_folder, "main:app", "--group", "23456", application=WHO) as server:
         said = json.loads(server.get())
     assert (said["user"], said["group"], said["groups"]) == ([0] * 3, [23456] * 3, [23456])
 
 
 @as_root
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_root_alone_may_read(folder, certificates, tmp_path, workers):
+def test_what_root_alone_may_read(open_folder, certificates, tmp_path, workers):
     """Certificates are read, and the number is written, while the process still is root's."""
     number = certificates.issue()
     (tmp_path / "key.pem").chmod(0o600)
@@ -82,7 +70,7 @@ def test_what_root_alone_may_read(folder, certificates, tmp_path, workers):
     run.mkdir(mode=0o700)
     paths = ("--pidfile", str(run / "pid"))
     options = ("--user", "daemon", "--workers", workers, *tls, *paths, "--lifespan", "off")
-    with Serving(folder, "main:app", *options, application=SEEN) as server:
+    with Serving(open_folder, "main:app", *options, application=SEEN) as server:
         assert certificates.shown(server) == number
         assert int((run / "pid").read_text()) == server.process.pid
         if workers == "2":  # the supervisor is root's still, and reads new ones

@@ -31,7 +31,7 @@ def option_of(field: dataclasses.Field[Any]) -> Callable[[Command], Command]:
     if metadata["flag"]:
         names = f"--{name}/--no-{name}" if field.default else f"--{name}"
         return click.option(names, field.name, default=None, is_flag=True, help=metadata["help"])
-    kind = metadata["kind"]
+    kind = metadata["kind"] if metadata["kind"] in (int, float) else None  # the configuration converts others
     if metadata["several"]:
         return click.option(
             f"--{name}", field.name, default=None, multiple=True, metavar=metadata["metavar"], help=metadata["help"]

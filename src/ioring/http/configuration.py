@@ -4,7 +4,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from ioring.http.addresses import parse
@@ -13,11 +13,23 @@ from ioring.http.errors import ConfigurationError
 WORKERS_MAX = 1024
 
 
+SUFFIXES = {"K": 10, "M": 20, "G": 30}
+
+
+def size(value: Any) -> int:
+    """A number of bytes, also as a text such as 512M."""
+    if isinstance(value, str) and value[-1:].upper() in SUFFIXES:
+        number = int(value[:-1]) << SUFFIXES[value[-1].upper()]
+    else:
+        number = int(value)
+    return number
+
+
 def option(
     default: object,
     help: str,
     *,
-    kind: type[int] | type[float] | None = None,
+    kind: Callable[[Any], int | float] | None = None,
     choices: tuple[str, ...] | None = None,
     metavar: str | None = None,
     flag: bool = False,
@@ -109,6 +121,21 @@ class Configuration:
     worker_timeout: float = option(
         0.0, "Seconds after which a worker whose event loop is blocked is killed and replaced. 0: never.", kind=float
     )
+    worker_lifetime: float = option(
+        0.0, "Seconds after which a worker is replaced by a new one, without losing requests. 0: never.", kind=float
+    )
+    worker_lifetime_jitter: float = option(
+        0.0,
+        "Largest random number of seconds that is added to --worker-lifetime, so that workers are not all replaced at "
+        "once.",
+        kind=float,
+    )
+    preload: bool = option(
+        False,
+        "Import the application once, before the workers are forked, so that they share its memory. New code then "
+        "needs a restart of the server.",
+        flag=True,
+    )
     reload: bool = option(False, "Restart the server when source files change; for development.", flag=True)
     reload_dir: tuple[str, ...] = option(
         (),
@@ -191,6 +218,13 @@ class Configuration:
         "Largest random number that is added to --limit-max-requests, so that workers are not all replaced at once.",
         kind=int,
     )
+    limit_max_memory: int = option(
+        0,
+        "Resident memory beyond which a worker is replaced, or a server without workers stops: bytes, or with a suffix "
+        "K, M or G. 0: no limit.",
+        kind=size,
+        metavar="SIZE",
+    )
     limit_concurrency: int = option(
         0, "Requests that a worker processes at once; further ones are answered with 503. 0: no limit.", kind=int
     )
@@ -259,10 +293,12 @@ class Configuration:
             self.mount = mounts_checked(value)
         if field.name == "workers" and not 1 <= value <= WORKERS_MAX:
             raise ConfigurationError(f"workers: {value} is none: 1 to {WORKERS_MAX}")
-        if field.name == "worker_timeout" and not 0 <= value < math.inf:
-            raise ConfigurationError(f"worker_timeout: {value} is none; 0 means never")
+        if field.name in ("worker_timeout", "worker_lifetime", "worker_lifetime_jitter") and not 0 <= value < math.inf:
+            raise ConfigurationError(f"{field.name}: {value} is none; 0 means never")
         if field.name == "reload" and value and self.workers > 1:
             raise ConfigurationError("reload: there is one worker then, not several")
+        if field.name == "reload" and value and self.preload:
+            raise ConfigurationError("preload: with reload the application is imported again and again")
         if field.name == "reload" and value and not isinstance(self.target, (str, os.PathLike, type(None))):
             raise ConfigurationError('reload: name the application, as "module:name", so that it can be imported again')
         if field.name in PATHS and value:
@@ -348,6 +384,9 @@ USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", LISTED: "FORWARDED_ALLOW_
 """Variables that hosting platforms set for any server."""
 
 
+WANTED = {size: "a number of bytes, or one such as 512M,"}
+
+
 def hidden(name: str, given: Mapping[str, Any]) -> bool:
     """Whether an option does not count, since what comes before it says where to listen in the other way."""
     if name == "bind":
@@ -384,7 +423,7 @@ def typed(field: dataclasses.Field[Any], value: Any) -> Any:
     except (TypeError, ValueError, OverflowError):
         wanted = "a list" if metadata["several"] else "text"
         if metadata["flag"] or kind:
-            wanted = "True or False" if metadata["flag"] else "a number"
+            wanted = "True or False" if metadata["flag"] else WANTED.get(kind, "a number")
         raise ConfigurationError(f"{name}: {value!r}: {wanted} is wanted") from None
 
 
@@ -423,7 +462,7 @@ def parsed(name: str, text: str, field: dataclasses.Field[Any]) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise ConfigurationError(f"{name}={text}: a number is wanted") from None
+        raise ConfigurationError(f"{name}={text}: {WANTED.get(kind, 'a number')} is wanted") from None
 
 
 def seconds(value: float) -> float:

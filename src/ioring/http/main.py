@@ -1,13 +1,14 @@
 """Where serving begins: ``serve()`` for Python programs, and what the command runs."""
 
 import asyncio
+import gc
 import threading
 from typing import Unpack
 
 import ioring
 from ioring.http import reload as watcher
 from ioring.http.app_loader import load
-from ioring.http.configuration import Configuration
+from ioring.http.configuration import WORKERS_MAX, Configuration
 from ioring.http.forwarded import Proxies
 from ioring.http.listeners import close_listeners, listeners_of, meaning_of, url_of
 from ioring.http.log import log_of
@@ -15,7 +16,7 @@ from ioring.http.options import Options
 from ioring.http.pid_file import PidFile
 from ioring.http.process import identity_of, settle
 from ioring.http.scoreboard import Statistics
-from ioring.http.supervisor import Supervisor
+from ioring.http.supervisor import MORE_MAX, Supervisor
 from ioring.http.tls_context import context_of
 from ioring.http.worker import Worker
 
@@ -54,13 +55,15 @@ def run_configuration(configuration: Configuration) -> None:
     proxies = Proxies(configuration.forwarded_allow_ips)
     log = log_of(configuration, proxies)
     tls = context_of(configuration)
-    supervised = configuration.workers > 1 or configuration.reload or configuration.worker_timeout > 0
+    supervised = configuration.workers > 1 or configuration.reload or configuration.preload
+    supervised = supervised or configuration.worker_timeout > 0 or configuration.worker_lifetime > 0
     if configuration.reload:
         watcher.check(configuration)
-    later = (supervised or identity is not None) and isinstance(configuration.target, str)
-    application = None if later else load(configuration)
+    # In each worker, or as soon as the rights of root are given up.
+    later = supervised or identity is not None
+    application = None if later and isinstance(configuration.target, str) else load(configuration)
     listeners = listeners_of(configuration)
-    statistics = Statistics(configuration.workers)
+    statistics = Statistics(configuration.workers, min(MORE_MAX, WORKERS_MAX - configuration.workers) * supervised)
     name = application.name if application is not None else configuration.target
 
     def banner() -> None:
@@ -72,7 +75,14 @@ def run_configuration(configuration: Configuration) -> None:
     try:
         pid_file.write()
         if supervised:
-            Supervisor(configuration, application, listeners, log, statistics, banner, identity).run()
+            if configuration.preload:
+                if identity is not None:
+                    identity.take()
+                application = application or load(configuration)
+                gc.collect()
+                gc.freeze()  # a collection would write into memory that all workers share
+            supervisor = Supervisor(configuration, application, listeners, log, statistics, banner, tls, identity)
+            supervisor.run()
         else:
             if identity is not None:
                 identity.take()

@@ -29,6 +29,9 @@ class Options(TypedDict, total=False):
     backlog: int
     workers: int
     worker_timeout: float
+    worker_lifetime: float
+    worker_lifetime_jitter: float
+    preload: bool
     reload: bool
     reload_dir: Sequence[str]
     reload_include: Sequence[str]
@@ -54,6 +57,7 @@ class Options(TypedDict, total=False):
     drain: float
     limit_max_requests: int
     limit_max_requests_jitter: int
+    limit_max_memory: int | str
     limit_concurrency: int
     limit_head: int
     limit_body: int

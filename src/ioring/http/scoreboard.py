@@ -52,6 +52,7 @@ FIELDS = COUNTERS + GAUGES
 AT = {name: place for place, name in enumerate(FIELDS)}
 LOOP = [name for name in FIELDS if name in ("turns", "enters", "waits", "submissions", "completions", "rearmed")]
 LOOP += ["starved", "in_flight", "buffers", "buffers_free", "slots", "slots_used", "ready", "timers"]
+HEAD = 2  # words before the rows: one that is odd while a row changes its place, and the number of workers
 WORD = 8
 PAGE = os.sysconf("SC_PAGE_SIZE")
 READS_MAX = 100
@@ -63,14 +64,25 @@ class Statistics:
     Parameters:
         workers: how many there are. There is room for four times as many processes, since those that are replaced
             work on until their requests are done; one that finds no room is not counted.
+        more: how many more there may be later.
     """
 
-    def __init__(self, workers: int = 1) -> None:
-        self.workers = workers
-        self.rows = workers * 5
+    def __init__(self, workers: int = 1, more: int = 0) -> None:
+        self.room = workers + more
+        self.rows = self.room * 5
         self.began = time.time()
-        self._memory = mmap.mmap(-1, (1 + self.rows * len(FIELDS)) * WORD)
+        self._memory = mmap.mmap(-1, (HEAD + self.rows * len(FIELDS)) * WORD)
         self._words = memoryview(self._memory).cast("q")
+        self._words[1] = workers
+
+    @property
+    def workers(self) -> int:
+        """How many there are, or were when there were most."""
+        return self._words[1]
+
+    def widen(self, workers: int) -> None:
+        """There are so many now."""
+        self._words[1] = max(self._words[1], workers)
 
     def close(self) -> None:
         self._words.release()
@@ -80,7 +92,7 @@ class Statistics:
         """A row for a worker that begins; None when there is none."""
         if restarted:
             self._words[self._place(number) + AT["restarts"]] += 1
-        for row in range(self.workers, self.rows):
+        for row in range(self.room, self.rows):
             place = self._place(row)
             if not self._words[place + AT["began_ms"]]:
                 self._words[place + AT["number"]] = number
@@ -149,7 +161,7 @@ class Statistics:
         for number in range(self.workers):
             place = self._place(number)
             result.append({name: words[place + AT[name]] for name in COUNTERS} | dict.fromkeys(GAUGES, 0))
-        for row in range(self.workers, self.rows):
+        for row in range(self.room, self.rows):
             place = self._place(row)
             if not words[place + AT["pid"]]:
                 continue
@@ -162,7 +174,7 @@ class Statistics:
         return result
 
     def _place(self, row: int) -> int:
-        return 1 + row * len(FIELDS)
+        return HEAD + row * len(FIELDS)
 
 
 def resident() -> int:

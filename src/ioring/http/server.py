@@ -22,17 +22,16 @@ from ioring.http.acceptor import Acceptor, take
 from ioring.http.app_loader import Application
 from ioring.http.asgi_types import Address, Scope
 from ioring.http.configuration import Configuration, seconds
-from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
 from ioring.http.probes import probes_of
 from ioring.http.repetitions import Repetitions
-from ioring.http.scoreboard import Statistics
+from ioring.http.scoreboard import Statistics, resident
 from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
 from ioring.http.static import Files, files_of, mounts_of
-from ioring.http.tls_context import context_of, reload
+from ioring.http.tls_context import context_of, renew
 from ioring.http.wsgi_threads import Threads
 
 TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
@@ -47,6 +46,9 @@ CANCELLED_GRACE_S = 1.0
 
 SHOWN_MAX = 1000
 """Bytes of a request's target that are shown in the server's own lines, at most."""
+
+MEMORY_AGAIN_S = 30.0
+"""A worker that has too much memory asks this often to be replaced: a replacement may have failed to start."""
 
 LEAVING_TURNS = 100
 """Turns of the loop that a stopping server waits at most for connections that were just accepted; it takes a few."""
@@ -95,7 +97,8 @@ class Server:
         self.drain_s = configuration.drain
         self.draining = False
         self._drain_end: asyncio.TimerHandle | None = None
-        self.on_exhausted: Callable[[], None] | None = None  # what to do at the limit of requests; None: stop
+        self.on_exhausted: Callable[[str], None] | None = None  # what to do at a limit of its life; None: stop
+        self._memory_at = 0.0  # when its memory is looked at again
 
     async def start(self, listeners: Sequence[socket.socket]) -> None:
         """Starts the application and accepts connections on the listening sockets."""
@@ -174,6 +177,8 @@ class Server:
         service.tick()
         self.repetitions.tick(service.now)
         self.publish()
+        if self.configuration.limit_max_memory:
+            self._look_at_memory(service.now)
         shortest = min(service.head_timeout, service.body_timeout, service.idle_timeout, service.write_timeout)
         self._ticking = asyncio.get_running_loop().call_later(min(TICK_S, shortest / 4), self._tick)
 
@@ -190,22 +195,40 @@ class Server:
     def exhausted(self) -> None:
         """There were as many requests as one worker is to have."""
         if self.on_exhausted is not None:
-            self.on_exhausted()
-            return
-        self.log.info(f"stops: {self.service.requests_max} requests were worked on (limit_max_requests)")
-        self.stop()
+            self._has_done("it has worked on its number of requests")
+        else:
+            self._has_done(f"{self.service.requests_max} requests were worked on (limit_max_requests)")
+
+    def _look_at_memory(self, now: float) -> None:
+        memory, limit = resident(), self.configuration.limit_max_memory
+        if memory > limit and now >= self._memory_at:
+            self._memory_at = now + MEMORY_AGAIN_S
+            self._has_done(f"it has {memory >> 20} MiB of memory, more than {limit >> 20} (limit_max_memory)")
+
+    def expires(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on it has the time of `worker_lifetime`."""
+        configuration = self.configuration
+        lifetime = configuration.worker_lifetime + random.uniform(0, configuration.worker_lifetime_jitter)
+        loop.call_later(lifetime, self._expired, loop)
+
+    def _expired(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._has_done("its time is over (worker_lifetime)")
+        self.expires(loop)  # until another has replaced it
+
+    def _has_done(self, why: str) -> None:
+        """This process is to be replaced, or else to end."""
+        if self.on_exhausted is not None:
+            self.on_exhausted(why)
+        elif not self._stop.is_set() and not self.draining:
+            self.log.info(f"stops: {why}")
+            self.stop()
 
     def reload(self) -> None:
         """Reads the certificates again."""
         if self.tls is None:
             self.log.info("SIGHUP: there is nothing to be read again")
             return
-        try:
-            reload(self.tls, self.configuration)
-        except ConfigurationError as error:
-            self.log.error(f"the certificates stay what they were: {error}")
-        else:
-            self.log.info("certificates were read again")
+        renew(self.tls, self.configuration, self.log)
 
     def stop(self) -> None:
         """Begins to stop, after the time of `drain`; a second call does not wait for that, or for requests."""

@@ -5,7 +5,6 @@ they wait in the socket's queue until the next worker accepts them. It has no th
 the application: each worker does that, so that a restart sees new code.
 """
 
-import atexit
 import collections
 import contextlib
 import json
@@ -13,28 +12,31 @@ import os
 import select
 import signal
 import socket
+import ssl
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Collection
 from types import FrameType
 from typing import NoReturn
 
 from ioring.http import reload as watcher
 from ioring.http.app_loader import Application, load
+from ioring.http.child_process import run_child
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 from ioring.http.listeners import close_listeners
 from ioring.http.log import Log
 from ioring.http.process import Identity
 from ioring.http.scoreboard import Statistics
-from ioring.http.tls_context import context_of
+from ioring.http.tls_context import context_of, renew
 from ioring.http.worker import Worker, beat_interval, tell_drain
 from ioring.http.worker_slots import Child, Place, Slot, State, ended
 from ioring.ring.errors import RingUnavailable
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
+MORE_MAX = 64
+"""As many workers can be added by SIGTTIN."""
+
 STABLE_S = 10.0
 """A worker that died later than this is started again at once: it did not die because of how it was started."""
 
@@ -53,9 +55,10 @@ class Supervisor:
 
     Parameters:
         configuration, log, statistics: of all.
-        application: None: each worker imports it.
+        application: None: each worker imports it; otherwise it stays the same as long as the supervisor lives.
         listeners: for each worker a list.
         banner: called when all serve.
+        tls: what was read of the certificates.
         identity: who the workers become. The supervisor itself stays root's: it can read new certificates.
     """
 
@@ -67,6 +70,7 @@ class Supervisor:
         log: Log,
         statistics: Statistics,
         banner: Callable[[], None],
+        tls: ssl.SSLContext | None = None,
         identity: Identity | None = None,
     ) -> None:
         self.configuration = configuration
@@ -75,7 +79,9 @@ class Supervisor:
         self.log = log
         self.statistics = statistics
         self.banner = banner
+        self.tls = tls
         self.identity = identity
+        self.own_listeners = list(listeners)  # of the workers that there were first; those that are added share them
         self.slots = [Slot(number, each) for number, each in enumerate(listeners)]
         self.children: dict[int, Child] = {}
         self.error: Exception | None = None  # why it ends
@@ -193,6 +199,9 @@ class Supervisor:
                 self._reap()
             elif number == signal.SIGHUP:
                 self._restart_all()
+            elif number in (signal.SIGTTIN, signal.SIGTTOU):
+                for _ in range(numbers.count(number)):
+                    self._change_number(1 if number == signal.SIGTTIN else -1)
             else:
                 for _ in range(numbers.count(number)):
                     self._stop_all()
@@ -217,7 +226,7 @@ class Supervisor:
             if "ready" in message:
                 self._on_ready(child)
             elif "exhausted" in message:
-                self._on_exhausted(child)
+                self._on_exhausted(child, message["exhausted"])
             else:
                 child.failure = message["failed"]
                 child.unavailable = message["errno"]
@@ -252,13 +261,8 @@ class Supervisor:
 
     def _be_child(self, blocked: Collection[int], work: Callable[[], int | None]) -> NoReturn:
         """Never returns."""
-        code = 1
-        try:
-            atexit._clear()  # those are the parent's
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+        def first() -> None:
             for end in self.wakeup:
                 end.close()
             for other in self.children.values():
@@ -266,20 +270,8 @@ class Supervisor:
                     other.channel.close()
             if self.changes is not None:
                 os.close(self.changes)
-            code = work() or 0
-            threading._shutdown()  # type: ignore[attr-defined]
-            atexit._run_exitfuncs()
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-            if error.code is not None and not isinstance(error.code, int):
-                print(error.code, file=sys.stderr)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+
+        run_child(blocked, first, work)
 
     def _work(self, slot: Slot, row: int | None, channel: socket.socket) -> int:
         """What a worker's process does; returns its exit code."""
@@ -293,8 +285,8 @@ class Supervisor:
             return 1
 
         try:
-            tls = context_of(self.configuration)
-            if self.identity is not None:
+            tls = self.tls if self.configuration.preload else context_of(self.configuration)
+            if self.identity is not None and not self.configuration.preload:
                 self.identity.take()
             application = self.application or load(self.configuration)
             Worker(
@@ -321,11 +313,11 @@ class Supervisor:
             self.banner()
         self._continue_roll()
 
-    def _on_exhausted(self, child: Child) -> None:
-        """The worker has answered as many requests as it should (``--limit-max-requests``): it is replaced."""
+    def _on_exhausted(self, child: Child, why: str) -> None:
+        """The worker has worked long enough, or has too much memory: it is replaced."""
         slot = child.slot
         if not self.stops and slot.child is child and slot.replacement is None:
-            self.log.info(f"{child.name} is replaced: it has worked on its number of requests")
+            self.log.info(f"{child.name} is replaced: {why}")
             self._start(slot, again=True)
 
     def _stop(self, child: Child, *later: tuple[float, signal.Signals]) -> None:
@@ -403,8 +395,8 @@ class Supervisor:
         if child is self.rolling:
             self.rolling = None
         how = child.failure or ended(code)
-        if self.stops:
-            pass  # all are to end
+        if self.stops or child.slot.removed:
+            self._continue_roll()  # it is to end
         elif child.state is State.STARTING and not self.served and not self.configuration.reload:
             self._give_up(child, how)
         elif place is Place.REPLACEMENT:
@@ -466,6 +458,10 @@ class Supervisor:
             self._restart_for("SIGHUP")
             return
         self.log.info("SIGHUP: workers are replaced, one after the other")
+        if self.configuration.preload:
+            self.log.info("the application stays what it is, since --preload has imported it: restart for new code")
+            if self.tls is not None:
+                renew(self.tls, self.configuration, self.log)
         self.roll = collections.deque(self.slots)
         self._continue_roll()
 
@@ -477,12 +473,50 @@ class Supervisor:
         self.rolling = None
         while self.roll and not self.stops:
             slot = self.roll[0]
+            if slot.removed:
+                self.roll.popleft()
+                continue
             if slot.replacement is not None:
                 return  # with what was there before; another follows it
             self.roll.popleft()
             slot.retry_at = None
             self.rolling = self._start(slot, again=True)
             return
+
+    # Their number.
+
+    def _change_number(self, by: int) -> None:
+        """SIGTTIN and SIGTTOU: one more, or one less."""
+        count = len(self.slots) + by
+        if self.stops or self.drained_at is not None:
+            return
+        if self.configuration.reload or not 1 <= count <= self.statistics.room:
+            least, most = (1, 1) if self.configuration.reload else (1, self.statistics.room)
+            self.log.warning(f"the number of workers stays {len(self.slots)}: it can be {least} to {most}")
+            return
+        if by > 0:
+            # It accepts beside another, whose sockets it has: nothing has to be bound, and nothing is lost with it.
+            slot = Slot(len(self.slots), self.own_listeners[len(self.slots) % len(self.own_listeners)])
+            self.slots.append(slot)
+            self.statistics.widen(count)
+            self._start(slot)
+        else:
+            self._remove(self.slots.pop())
+        self.log.info(f"{signal.Signals(signal.SIGTTIN if by > 0 else signal.SIGTTOU).name}: workers are {count} now")
+
+    def _remove(self, slot: Slot) -> None:
+        slot.removed = True
+        slot.retry_at = None
+        # First its sockets, so that the kernel gives it no more connections; what it has got it accepts when it stops.
+        if not any(each.listeners is slot.listeners for each in self.slots):
+            self.own_listeners.remove(slot.listeners)
+            close_listeners([[each for each in slot.listeners if not self._is_used(each)]])
+        for child in (slot.child, slot.replacement):
+            if child is not None:
+                self._stop(child)
+
+    def _is_used(self, listener: socket.socket) -> bool:
+        return any(listener in slot.listeners for slot in self.slots)
 
     # Files that change.
 

@@ -5,6 +5,7 @@ import ssl
 
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
+from ioring.http.log import Log
 
 REQUIREMENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
@@ -44,6 +45,16 @@ def reload(context: ssl.SSLContext, configuration: Configuration) -> None:
     """
     context_of(configuration)  # a context is not whole when this fails half-way
     load(context, configuration)
+
+
+def renew(context: ssl.SSLContext, configuration: Configuration, log: Log) -> None:
+    """Does the same, or says why the files cannot be used."""
+    try:
+        reload(context, configuration)
+    except ConfigurationError as error:
+        log.error(f"the certificates stay what they were: {error}")
+    else:
+        log.info("certificates were read again")
 
 
 def load(context: ssl.SSLContext, configuration: Configuration) -> None:

@@ -130,6 +130,8 @@ class Worker:
                     if not faulthandler.is_enabled():
                         faulthandler.enable(2)  # so that SIGABRT shows where it stands still
                     self._beat()
+                if self.configuration.worker_lifetime:
+                    self.server.expires(self._loop)
                 self.tell(ready=True)
             if self.banner is not None:
                 self.banner()
@@ -154,9 +156,9 @@ class Worker:
         with contextlib.suppress(OSError):
             self.channel.sendall(json.dumps(message).encode() + b"\n")
 
-    def _exhausted(self) -> None:
+    def _exhausted(self, why: str) -> None:
         """The supervisor starts another, and stops this one when that serves."""
-        self.tell(exhausted=True)
+        self.tell(exhausted=why)
 
     def _on_channel(self) -> None:
         """What the supervisor says is that the server drains; the end of it is that it is gone."""

@@ -32,6 +32,7 @@ class Slot:
         self.replacement: Child | None = None  # a second one, until it serves: then it becomes the slot's own
         self.deaths = 0  # early ones, one after the other
         self.retry_at: float | None = None  # when the next process is started
+        self.removed = False  # there is one worker less
 
     def leave(self, child: "Child") -> Place:
         """The process has died. A replacement, if there is one, becomes the slot's own."""
