@@ -10,7 +10,8 @@ import click
 
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
-from ioring.http.main import run_configuration
+from ioring.http.main import check_configuration, run_configuration
+from ioring.http.option_listing import listing
 from ioring.ring.errors import RingUnavailable
 
 Command = Callable[..., None]
@@ -45,15 +46,25 @@ def option_of(field: dataclasses.Field[Any]) -> Callable[[Command], Command]:
 @click.command()
 @click.argument("app", required=False)
 @options
-def serve(app: str | None, **given: Any) -> None:
+@click.option("--check", is_flag=True, help="Only check whether it could serve: everything is read, nothing listens.")
+@click.option("--print-config", is_flag=True, help="Only print the options in force, and where each is from.")
+def serve(app: str | None, check: bool, print_config: bool, **given: Any) -> None:
     """Serve an application or a directory over HTTP.
 
     APP is an ASGI or WSGI application, named as module:name, or a directory. Without APP a page about the server is
-    served. Each option can also be set by an environment variable: --limit-body by IORING_LIMIT_BODY.
+    served. Each option can also be set by an environment variable, --limit-body by IORING_LIMIT_BODY, or in the file
+    of --config.
     """
     given = {name: value for name, value in given.items() if value not in (None, ())}
     try:
-        run_configuration(Configuration.from_environment({"target": app, **given}))
+        configuration = Configuration.from_environment({"target": app, **given} if app else given)
+        if print_config:
+            click.echo(listing(configuration), nl=False)
+        if check:
+            check_configuration(configuration)
+            click.echo("ioring serve: the configuration is in order")
+        if not print_config and not check:
+            run_configuration(configuration)
     except (ConfigurationError, RingUnavailable) as error:
         sys.exit(f"ioring serve: {getattr(error, 'strerror', None) or error}")
     except KeyboardInterrupt:

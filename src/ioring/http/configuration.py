@@ -9,20 +9,10 @@ from typing import Any
 
 from ioring.http.addresses import parse
 from ioring.http.errors import ConfigurationError
+from ioring.http.option_sources import ADDRESSES, Merged
+from ioring.http.option_values import mounts_checked, size, typed
 
 WORKERS_MAX = 1024
-
-
-SUFFIXES = {"K": 10, "M": 20, "G": 30}
-
-
-def size(value: Any) -> int:
-    """A number of bytes, also as a text such as 512M."""
-    if isinstance(value, str) and value[-1:].upper() in SUFFIXES:
-        number = int(value[:-1]) << SUFFIXES[value[-1].upper()]
-    else:
-        number = int(value)
-    return number
 
 
 def option(
@@ -54,6 +44,13 @@ class Configuration:
     """The options of ``ioring serve``. Sizes are bytes and times seconds; 0 means no limit, or never."""
 
     target: object = None
+
+    config: str = option(
+        "",
+        "File of options (TOML), or a pyproject.toml with a table [tool.ioring.serve]. What the command or a variable "
+        "says comes first.",
+        metavar="PATH",
+    )
 
     # The application.
     interface: str = option(
@@ -272,6 +269,9 @@ class Configuration:
     # The loop.
     fallback: str = option("", "Event loop to serve on when io_uring is not available.", choices=("", "asyncio"))
 
+    # Where the values are from, by names of options; those that are not in it are defaults.
+    origins: dict[str, str] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self.check(field)
@@ -332,137 +332,49 @@ class Configuration:
     def from_environment(
         cls, given: Mapping[str, Any], environment: MutableMapping[str, str] = os.environ
     ) -> "Configuration":
-        """The given options, and for all others those of IORING_* variables, also of the ``env_file``."""
-        values = dict(given)
-        file = values.get("env_file") or environment.get("IORING_ENV_FILE")
-        if file:
-            from ioring.http.env_file import load_environment
+        """The given options; for others those of IORING_* variables, also of the ``env_file``; then the ``config``."""
+        merged = Merged(given, "command line")
+        merged.load_env_file(environment)
+        merged.load_config(environment.get("IORING_CONFIG", ""), FIELDS)
+        merged.load_env_file(environment)  # the file of configuration may name it
+        merged.take_variables(environment, FIELDS)
+        merged.take_file()
+        if merged.values.get("reload") and "workers" not in given:
+            merged.origins["workers"] = "reload"
+            merged.values["workers"] = 1  # WEB_CONCURRENCY is set for a machine, not for this run
+        return cls._of(merged)
 
-            load_environment(file, environment)
-        for field in dataclasses.fields(cls):
-            name = f"IORING_{field.name.upper()}"
-            if field.metadata and field.name not in values and name in environment and not hidden(field.name, given):
-                values[field.name] = parsed(name, environment[name], field)
-        for name, variable in USUAL.items():
-            # An empty list counts: no proxy is trusted.
-            if name in values or (name == "port" and "bind" in values):
-                continue
-            if environment.get(variable) or (name == LISTED and variable in environment):
-                field = next(field for field in dataclasses.fields(cls) if field.name == name)
-                values[name] = parsed(variable, environment[variable], field)
-        if values.get("reload") and "workers" not in given:
-            values["workers"] = 1  # WEB_CONCURRENCY is set for a machine, not for this run
-        return cls(**values)
+    @classmethod
+    def _of(cls, merged: Merged) -> "Configuration":
+        made = cls(**merged.values)
+        made.origins = merged.origins
+        return made
 
     @classmethod
     def of_program(cls, target: object, options: Mapping[str, Any]) -> "Configuration":
-        """The options that a program gives to ``serve``. Variables do not count, but those of ``env_file`` are set."""
-        known = {field.name for field in dataclasses.fields(cls) if field.metadata}
+        """The options that a program gives to ``serve``, and the ``config`` for others.
+
+        Variables do not count, but those of ``env_file`` are set.
+        """
         for name in options:
-            if name not in known:
+            if name not in FIELDS:
                 raise ConfigurationError(f"{name}: there is no such option")
-        if options.get("env_file"):
-            from ioring.http.env_file import load_environment
+        given = dict(options) if target is None else {"target": target, **options}
+        merged = Merged(given, "program")
+        merged.load_config("", FIELDS)
+        merged.load_env_file(os.environ)
+        merged.take_file()
+        return cls._of(merged)
 
-            load_environment(options["env_file"], os.environ)
-        return cls(target=target, **options)
 
+FIELDS = {field.name: field for field in dataclasses.fields(Configuration) if field.metadata}
+"""Each option by its name."""
 
 PATHS = ("metrics", "healthz", "readyz")
 """The options that are paths of URLs which the server answers itself."""
 
-ADDRESSES = ("host", "port", "uds", "fd")
-"""The options that say one address; `bind` is in the place of all of them."""
-
 MODES = {"umask": "027", "uds_mode": "660"}
 """The options that are permissions, with an example for each."""
-
-LISTED = "forwarded_allow_ips"
-"""The option that is a list in a string."""
-
-USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", LISTED: "FORWARDED_ALLOW_IPS"}
-"""Variables that hosting platforms set for any server."""
-
-
-WANTED = {size: "a number of bytes, or one such as 512M,"}
-
-
-def hidden(name: str, given: Mapping[str, Any]) -> bool:
-    """Whether an option does not count, since what comes before it says where to listen in the other way."""
-    if name == "bind":
-        return any(other in given for other in ADDRESSES)
-    return name in ADDRESSES and "bind" in given
-
-
-def typed(field: dataclasses.Field[Any], value: Any) -> Any:
-    """A value from Python, converted to the type of its option."""
-    name, metadata = field.name, field.metadata
-    kind = metadata["kind"]
-    try:
-        if metadata["flag"]:
-            if not isinstance(value, bool):
-                raise TypeError
-            return value
-        if kind is not None:
-            number = kind(value)
-            if isinstance(value, bool) or math.isnan(number) or (isinstance(value, float) and number != value):
-                raise ValueError
-            return number
-        if metadata["several"]:
-            if value is None:
-                return ()
-            if isinstance(value, dict):
-                value = [f"{path}={os.fspath(folder)}" for path, folder in value.items()]
-            value = [value] if isinstance(value, (str, os.PathLike)) else value
-            return tuple(os.fsdecode(each) for each in value)
-        if value is None and field.default == "":
-            return ""
-        if name == LISTED and isinstance(value, (list, tuple, set, frozenset)):
-            return ",".join(map(str, value))
-        return os.fsdecode(value)
-    except (TypeError, ValueError, OverflowError):
-        wanted = "a list" if metadata["several"] else "text"
-        if metadata["flag"] or kind:
-            wanted = "True or False" if metadata["flag"] else WANTED.get(kind, "a number")
-        raise ConfigurationError(f"{name}: {value!r}: {wanted} is wanted") from None
-
-
-def mounts_checked(mounts: tuple[str, ...]) -> tuple[str, ...]:
-    """Mounts as a tuple of ``"/path=folder"``."""
-    seen: set[str] = set()
-    for mount in mounts:
-        path, separator, folder = mount.partition("=")
-        path = path.rstrip("/")
-        if not separator or not folder or not path.startswith("/") or "//" in path:
-            raise ConfigurationError(f"mount: {mount!r} is none: /path=folder is wanted")
-        if any(not 0x21 <= ord(character) < 0x7F or character in "%?#" for character in path):
-            raise ConfigurationError(f"mount: {mount!r} has a path with characters other than plain ASCII")
-        if path in seen:
-            raise ConfigurationError(f"mount: {path} is given twice")
-        seen.add(path)
-    return tuple(mounts)
-
-
-TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
-
-
-def parsed(name: str, text: str, field: dataclasses.Field[Any]) -> Any:
-    """The value that a variable gives."""
-    if field.metadata["flag"]:
-        if text.lower() in TRUE:
-            return True
-        if text.lower() in FALSE:
-            return False
-        raise ConfigurationError(f"{name}={text}: {TRUE[1]} or {FALSE[1]} is wanted")
-    if field.metadata["several"]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    kind = field.metadata["kind"]
-    if kind is None:
-        return text
-    try:
-        return kind(text)
-    except ValueError:
-        raise ConfigurationError(f"{name}={text}: {WANTED.get(kind, 'a number')} is wanted") from None
 
 
 def seconds(value: float) -> float:

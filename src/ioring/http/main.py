@@ -14,8 +14,9 @@ from ioring.http.listeners import close_listeners, listeners_of, meaning_of, url
 from ioring.http.log import log_of
 from ioring.http.options import Options
 from ioring.http.pid_file import PidFile
-from ioring.http.process import identity_of, settle
+from ioring.http.process import identity_of, owner_of, settle
 from ioring.http.scoreboard import Statistics
+from ioring.http.static import files_of, mounts_of
 from ioring.http.supervisor import MORE_MAX, Supervisor
 from ioring.http.tls_context import context_of
 from ioring.http.worker import Worker
@@ -93,6 +94,30 @@ def run_configuration(configuration: Configuration) -> None:
         pid_file.remove()
         close_listeners(listeners)
         statistics.close()
+
+
+def check_configuration(configuration: Configuration) -> None:
+    """Does all that comes before serving but for listening: files are read, and the application is imported.
+
+    Raises:
+        ConfigurationError: it could not be served.
+    """
+    settle(configuration)
+    identity = identity_of(configuration)
+    if configuration.uds_owner:
+        owner_of(configuration.uds_owner)
+    log_of(configuration, Proxies(configuration.forwarded_allow_ips))
+    context_of(configuration)
+    if configuration.reload:
+        watcher.check(configuration)
+    if identity is not None:
+        identity.take()
+    application = load(configuration)
+    files, _ = mounts_of(configuration)
+    if application.kind == "folder":
+        files.append(files_of(application.subject, configuration))
+    for each in files:
+        each.close()
 
 
 def has_loop() -> bool:

@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 class Options(TypedDict, total=False):
     """What each of them means is said by ``Configuration``."""
 
+    config: str | PathLike[str]
     interface: Literal["auto", "asgi", "wsgi"]
     factory: bool
     app_dir: str | PathLike[str]
