@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+from ioring.http.access_format import fields_of
 from ioring.http.addresses import parse
 from ioring.http.errors import ConfigurationError
 from ioring.http.option_sources import ADDRESSES, Merged
@@ -183,8 +184,24 @@ class Configuration:
 
     # Logs and metrics.
     access_log: bool = option(True, "Log a line for each request.", flag=True)
+    access_log_format: str = option(
+        "",
+        "Format of the line for a request: common, combined, or fields such as '%(h)s \"%(r)s\" %(s)s %(D)s'.",
+        metavar="FORMAT",
+    )
     log_format: str = option("plain", "Format of log lines.", choices=("plain", "json"))
-    log_level: str = option("info", "Lowest level of log lines that are printed.", choices=("info", "warning", "error"))
+    log_level: str = option(
+        "info", "Lowest level of log lines that are printed.", choices=("debug", "info", "warning", "error")
+    )
+    log_file: str = option(
+        "", "Write all lines to this file instead; SIGUSR1 opens it again after it was moved.", metavar="PATH"
+    )
+    log_config: str = option(
+        "",
+        "Hand all lines to Python's logging, as this file configures it (JSON or TOML for logging.config.dictConfig): "
+        "loggers ioring.error and ioring.access.",
+        metavar="PATH",
+    )
     metrics: str = option("", "URL path at which the server's metrics are published for Prometheus.", metavar="PATH")
 
     # Health.
@@ -277,6 +294,11 @@ class Configuration:
             self.check(field)
         if self.bind:
             self.check_addresses()
+        if self.log_format == "json" and self.access_log_format:
+            raise ConfigurationError("access_log_format: with log_format json a line has its own fields; leave out one")
+        if self.log_config and (self.log_file or self.log_format == "json"):
+            other = "log_file" if self.log_file else "log_format"
+            raise ConfigurationError(f"log_config: it says where lines go and how they look; leave out {other}")
 
     def check(self, field: dataclasses.Field[Any]) -> None:
         metadata = field.metadata
@@ -312,6 +334,8 @@ class Configuration:
         if field.name in MODES and value and (not set(value) <= set("01234567") or int(value, 8) > 0o777):
             example = MODES[field.name]
             raise ConfigurationError(f"{field.name}: {value!r} is none: octal digits are wanted, such as {example}")
+        if field.name == "access_log_format":
+            fields_of(value)
         if field.name == "drain" and not 0 <= value < math.inf:
             raise ConfigurationError(f"drain: {value} is none; 0 means that the server stops at once")
         if field.name == "threads" and value < 0:

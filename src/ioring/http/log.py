@@ -5,20 +5,22 @@ to a pipe is no larger than what the kernel writes in one piece (PIPE_BUF), so t
 """
 
 import asyncio
+import errno
 import json
 import os
-import re
 import select
 import stat
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ioring.http._exchange import Exchange
+from ioring.http.access_format import formatter
 from ioring.http.asgi_types import Address
-from ioring.http.configuration import Configuration
+from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
+from ioring.http.log_text import LOST_STATUS, escaped, one_line, safe, shortened, shown
 
 FLUSH_S = 0.005
 HELD_MAX = 1 << 16
@@ -32,14 +34,10 @@ PIPE_BUF = 4096
 STALLED_S = 1.0
 """How long a write waits for a terminal or pipe that nobody reads; then its lines are dropped."""
 
-LEVELS = {"info": 20, "warning": 30, "error": 40}
-LOST_STATUS = 499
-"""The status that is logged when the client has gone before the response, as nginx does."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Lines are dropped while there is no room; there may be later."""
 
-ESCAPES = {chr(code): f"\\x{code:02x}" for code in range(256) if not 0x20 < code < 0x7F or chr(code) in '"\\'}
-"""What is written for a byte that could be taken for something else in a line."""
-
-UNSAFE = re.compile(f"[{re.escape(''.join(ESCAPES))}]")
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Log:
@@ -47,13 +45,25 @@ class Log:
 
     Parameters:
         form: "plain" or "json".
-        level: "info", "warning" or "error": what is less serious is not printed. Requests are "info".
+        level: "debug", "info", "warning" or "error": what is less serious is not printed. Requests are "info".
         proxies: ``Proxies``, for the addresses of clients behind them; or None.
-        output, errors: descriptors; requests and "info" go to the first, the rest to the second.
+        output, errors: descriptors; requests and what is not serious go to the first, the rest to the second.
+        line: the format of lines of requests, if it is not the usual one.
+
+    Attributes:
+        reopens: it has files, which are opened again for SIGUSR1.
     """
 
+    reopens = False
+
     def __init__(
-        self, form: str = "plain", level: str = "info", proxies: Proxies | None = None, output: int = 1, errors: int = 2
+        self,
+        form: str = "plain",
+        level: str = "info",
+        proxies: Proxies | None = None,
+        output: int = 1,
+        errors: int = 2,
+        line: str = "",
     ) -> None:
         self.form = form
         self.threshold = LEVELS[level]
@@ -66,12 +76,15 @@ class Log:
         self._second = -1
         self._time = ""
         self._deaf: set[int] = set()  # descriptors that nobody reads any more
+        self._line = formatter(line, self.facts()) if line else None
 
     @property
     def accesses(self) -> Callable[[Exchange], None] | None:
         """The function for requests (``service.access``); None when they are not printed."""
         if self.threshold > LEVELS["info"]:
             return None
+        if self._line is not None:
+            return self.access_formatted
         return self.access_json if self.form == "json" else self.access_plain
 
     def access_plain(self, exchange: Exchange) -> None:
@@ -84,19 +97,46 @@ class Log:
     def access_json(self, exchange: Exchange) -> None:
         client = json.dumps(self._who(exchange))
         now = time.time()
-        took = (self.loop.time() - exchange.began) * 1000 if self.loop is not None else 0
+        took = self.duration(exchange) * 1000
         self._add(
             f'{{"time":"{self._stamp(now)}","client":{client},"method":"{exchange.method}",'
             f'"path":{json.dumps(exchange.target.decode("latin-1"))},"status":{exchange.status or LOST_STATUS},'
             f'"bytes":{exchange.sent},"duration_ms":{took:.3f}}}\n'
         )
 
-    def _who(self, exchange: Exchange) -> str:
-        """The client. What a proxy says it is has \\xNN for what could be taken for something else in a line."""
+    def access_formatted(self, exchange: Exchange) -> None:
+        assert self._line is not None
+        self._add(f"{self._line(exchange)}\n")
+
+    def facts(self) -> dict[str, Callable[[Exchange], Any]]:
+        """The fields of a format that a request alone does not say."""
+        return {
+            "h": lambda exchange: safe((self.client(exchange) or ("unix",))[0]),
+            "T": lambda exchange: int(self.duration(exchange)),
+            "D": lambda exchange: int(self.duration(exchange) * 1e6),
+            "M": lambda exchange: int(self.duration(exchange) * 1e3),
+            "L": lambda exchange: f"{self.duration(exchange):.6f}",
+        }
+
+    def duration(self, exchange: Exchange) -> float:
+        """Seconds since the request was there."""
+        return self.loop.time() - exchange.began if self.loop is not None else 0.0
+
+    def client(self, exchange: Exchange) -> Address:
+        """The client, also behind a proxy that is trusted."""
         connection = exchange.connection
         if not connection.trusted:
-            return shown(connection.client)
-        return safe(shown(self.proxies.client_of(exchange.headers, connection.client)))
+            client: Address = connection.client
+            return client
+        return self.proxies.client_of(exchange.headers, connection.client)
+
+    def _who(self, exchange: Exchange) -> str:
+        """The client. What a proxy says it is has \\xNN for what could be taken for something else in a line."""
+        who = shown(self.client(exchange))
+        return safe(who) if exchange.connection.trusted else who
+
+    def debug(self, message: str) -> None:
+        self.tell("debug", message)
 
     def info(self, message: str) -> None:
         self.tell("info", message)
@@ -122,7 +162,7 @@ class Log:
         else:
             prefix = "ioring: " if level == "info" else f"ioring: {level}: "
             text = f"{prefix}{one_line(message)}\n{trace}"
-        self._write(self.output if level == "info" else self.errors, text)
+        self._write(self.output if LEVELS[level] < LEVELS["warning"] else self.errors, text)
 
     def flush(self) -> None:
         """Writes what waits."""
@@ -131,6 +171,15 @@ class Log:
             self._lines = []
             self._held = 0
             self._write(self.output, "".join(lines))
+
+    def reopen(self) -> None:
+        """Begins its files anew, when they were moved away (SIGUSR1)."""
+
+    def give_to(self, user: int, group: int) -> None:
+        """The file is that user's now, who is to open it again."""
+
+    def close(self) -> None:
+        self.flush()
 
     def _add(self, line: str) -> None:
         lines = self._lines
@@ -162,41 +211,9 @@ class Log:
                     except BlockingIOError:
                         if not select.select([], [fd], [], STALLED_S)[1]:
                             return
-        except OSError:
-            self._deaf.add(fd)  # closed, or nobody reads: serving goes on
-
-
-def shown(client: Address) -> str:
-    """(host, port) as text."""
-    if client is None:
-        return "unix"
-    host, port = client
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def escaped(target: bytes) -> str:
-    """A request's target, with \\xNN for what could be taken for something else in a line."""
-    return safe(target.decode("latin-1"))
-
-
-def safe(text: str) -> str:
-    if UNSAFE.search(text) is None:  # as most are: a line of the access log has one of them
-        return text
-    return "".join([ESCAPES.get(character, character) for character in text])
-
-
-def shortened(text: str, most: int) -> str:
-    """A text without its middle, if it is too long: what a traceback ends with is the exception."""
-    if len(text) <= most:
-        return text
-    end = "\n" if text.endswith("\n") else ""
-    return f"{text[: most // 2]} ... {text[-(most // 2) :].rstrip()}{end}"
-
-
-def one_line(message: str) -> str:
-    return re.sub(
-        r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: match[0].encode("unicode_escape").decode(), message
-    )
+        except OSError as error:
+            if error.errno not in FULL:
+                self._deaf.add(fd)  # closed, or nobody reads: serving goes on
 
 
 def is_pipe(fd: int) -> bool:
@@ -214,9 +231,47 @@ def whole_lines(data: memoryview) -> Iterator[memoryview]:
         start = end
 
 
-def log_of(configuration: Configuration, proxies: Proxies | None = None) -> Log:
-    """The log that a configuration asks for."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    return Log(configuration.log_format, configuration.log_level, proxies)
+class FileLog(Log):
+    """Writes all lines into a file.
+
+    Parameters:
+        path: the file; lines are added to it.
+        others: those of Log.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+
+    reopens = True
+
+    def __init__(self, path: str, form: str, level: str, proxies: Proxies | None, line: str) -> None:
+        self.path = os.path.abspath(path)
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise ConfigurationError(f"log_file: {path}: {error.strerror}") from None
+        super().__init__(form, level, proxies, self._file, self._file, line)
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def give_to(self, user: int, group: int) -> None:
+        os.fchown(self._file, user, group)
+
+    def reopen(self) -> None:
+        self.flush()
+        try:
+            new = self._open()
+        except OSError as error:
+            self.error(f"{self.path} cannot be opened again, and lines go where they went: {error.strerror}")
+            return
+        os.dup2(new, self._file, inheritable=False)
+        os.close(new)
+        self._deaf.clear()
+
+    def close(self) -> None:
+        super().close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self._deaf.update((self.output, self.errors))

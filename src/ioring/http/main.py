@@ -11,10 +11,12 @@ from ioring.http.app_loader import load
 from ioring.http.configuration import WORKERS_MAX, Configuration
 from ioring.http.forwarded import Proxies
 from ioring.http.listeners import close_listeners, listeners_of, meaning_of, url_of
-from ioring.http.log import log_of
+from ioring.http.log import Log
+from ioring.http.logs import check_log, log_of
+from ioring.http.option_listing import said
 from ioring.http.options import Options
 from ioring.http.pid_file import PidFile
-from ioring.http.process import identity_of, owner_of, settle
+from ioring.http.process import Identity, identity_of, owner_of, settle
 from ioring.http.scoreboard import Statistics
 from ioring.http.static import files_of, mounts_of
 from ioring.http.supervisor import MORE_MAX, Supervisor
@@ -53,8 +55,19 @@ def run_configuration(configuration: Configuration) -> None:
     settle(configuration)
     pid_file = PidFile(configuration.pidfile)
     identity = identity_of(configuration)
-    proxies = Proxies(configuration.forwarded_allow_ips)
-    log = log_of(configuration, proxies)
+    log = log_of(configuration, Proxies(configuration.forwarded_allow_ips))
+    try:
+        if identity is not None and identity.user is not None:
+            log.give_to(identity.user, identity.group)
+        for line in said(configuration):
+            log.debug(line)
+        run(configuration, log, pid_file, identity)
+    finally:
+        log.close()
+
+
+def run(configuration: Configuration, log: Log, pid_file: PidFile, identity: Identity | None) -> None:
+    """Listens and serves."""
     tls = context_of(configuration)
     supervised = configuration.workers > 1 or configuration.reload or configuration.preload
     supervised = supervised or configuration.worker_timeout > 0 or configuration.worker_lifetime > 0
@@ -106,7 +119,8 @@ def check_configuration(configuration: Configuration) -> None:
     identity = identity_of(configuration)
     if configuration.uds_owner:
         owner_of(configuration.uds_owner)
-    log_of(configuration, Proxies(configuration.forwarded_allow_ips))
+    Proxies(configuration.forwarded_allow_ips)
+    check_log(configuration)
     context_of(configuration)
     if configuration.reload:
         watcher.check(configuration)

@@ -26,6 +26,12 @@ def listing(configuration: Configuration) -> str:
     return "\n".join(lines) + "\n"
 
 
+def said(configuration: Configuration) -> list[str]:
+    """A line for each option that is no default."""
+    names = [name for name in configuration.origins if name not in (*SECRET, "target")]
+    return [line(name, getattr(configuration, name), configuration.origins[name]) for name in names]
+
+
 def line(name: str, value: Any, origin: str) -> str:
     return f"{name.replace('_', '-')} = {toml(value)}  # {origin}"
 

@@ -50,8 +50,11 @@ class Options(TypedDict, total=False):
     ssl_ciphers: str
     forwarded_allow_ips: str | Sequence[str]
     access_log: bool
+    access_log_format: str
     log_format: Literal["plain", "json"]
-    log_level: Literal["info", "warning", "error"]
+    log_level: Literal["debug", "info", "warning", "error"]
+    log_file: str | PathLike[str]
+    log_config: str | PathLike[str]
     metrics: str
     healthz: str
     readyz: str

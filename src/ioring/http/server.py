@@ -19,6 +19,7 @@ from ioring.http._exchange import Exchange
 from ioring.http._mounts import Mounts
 from ioring.http._service import Service
 from ioring.http.acceptor import Acceptor, take
+from ioring.http.access_format import is_timed
 from ioring.http.app_loader import Application
 from ioring.http.asgi_types import Address, Scope
 from ioring.http.configuration import Configuration, seconds
@@ -111,6 +112,7 @@ class Server:
         if application.kind == "asgi" and configuration.lifespan != "off":
             self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
             await self._lifespan.startup()
+            self.log.debug("the application has started")
             service.state = self._lifespan.state
         self.listeners = listeners
         for listener in listeners:
@@ -152,7 +154,8 @@ class Server:
 
             subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
         service = ServerService(self, subject, loop, asgi, mounts, Proxies(configuration.forwarded_allow_ips))
-        service.timed = configuration.log_format == "json" and self.accesses is not None
+        exact = configuration.log_format == "json" or configuration.log_config
+        service.timed = self.accesses is not None and bool(exact or is_timed(configuration.access_log_format))
         self.log.loop = loop
         if configuration.limit_max_requests:
             service.requests_max = configuration.limit_max_requests
@@ -283,6 +286,7 @@ class Server:
             files.close()
         if self._lifespan is not None:
             await self._shut_down(self._lifespan)
+            self.log.debug("the application has shut down")
         for server in self._servers:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(server.wait_closed(), 5)

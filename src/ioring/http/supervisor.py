@@ -93,6 +93,7 @@ class Supervisor:
         self.watcher: int | None = None  # the process that watches files, and the pipe from it
         self.changes: int | None = None
         self.wakeup = socket.socketpair()
+        self.signals = [*SIGNALS, signal.SIGUSR1] if log.reopens else SIGNALS
         self.look_at: float | None = None  # when the workers' loops are looked after
         if configuration.worker_timeout:
             self.look_at = time.monotonic()
@@ -105,7 +106,7 @@ class Supervisor:
         """
         for end in self.wakeup:
             end.setblocking(False)
-        handlers = {number: signal.signal(number, self._nothing) for number in SIGNALS}
+        handlers = {number: signal.signal(number, self._nothing) for number in self.signals}
         descriptor = signal.set_wakeup_fd(self.wakeup[1].fileno(), warn_on_full_buffer=False)
         try:
             if self.configuration.reload:
@@ -199,6 +200,10 @@ class Supervisor:
                 self._reap()
             elif number == signal.SIGHUP:
                 self._restart_all()
+            elif number == signal.SIGUSR1:
+                self.log.reopen()
+                for child in self.children.values():
+                    self._kill(child, signal.SIGUSR1)
             elif number in (signal.SIGTTIN, signal.SIGTTOU):
                 for _ in range(numbers.count(number)):
                     self._change_number(1 if number == signal.SIGTTIN else -1)
@@ -242,7 +247,7 @@ class Supervisor:
         sys.stderr.flush()
         self.log.flush()
         # No signal is lost, and none for the child is taken for one for this process.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self.signals)
         pid = os.fork()
         if pid == 0:
             here.close()
@@ -302,6 +307,7 @@ class Supervisor:
         if child.state is State.STOPPING:
             return  # it was told to stop before it had started
         child.state = State.SERVING
+        self.log.debug(f"{child.name} serves")
         slot = child.slot
         if slot.replacement is child:
             slot.replacement = None
@@ -395,6 +401,7 @@ class Supervisor:
         if child is self.rolling:
             self.rolling = None
         how = child.failure or ended(code)
+        self.log.debug(f"{child.name} {how}")
         if self.stops or child.slot.removed:
             self._continue_roll()  # it is to end
         elif child.state is State.STARTING and not self.served and not self.configuration.reload:
@@ -523,7 +530,7 @@ class Supervisor:
     def _start_watcher(self) -> None:
         self.changes, pipe = os.pipe()
         os.set_blocking(self.changes, False)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self.signals)
         pid = os.fork()
         if pid == 0:
             for each in self.listeners:

@@ -114,9 +114,12 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        numbers = (*STOPPING, signal.SIGHUP)
+        numbers = [*STOPPING, signal.SIGHUP]
+        if self.log.reopens:
+            numbers.append(signal.SIGUSR1)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
+            self.log.reopen()  # from now on this process is told
             try:
                 await self.server.start(self.listeners)
             except asyncio.CancelledError:
@@ -172,9 +175,9 @@ class Worker:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Between two steps of the program, and also while the loop does not turn."""
-        if self.channel is not None and number != signal.SIGTERM:
+        if self.channel is not None and number not in (signal.SIGTERM, signal.SIGUSR1):
             return
-        if number != signal.SIGHUP:
+        if number in STOPPING:
             self._stops += 1
             if self._stops > (3 if self.server.drain_s else 2):
                 self.log.flush()
@@ -183,7 +186,9 @@ class Worker:
         self._loop.call_soon_threadsafe(self._told, number)
 
     def _told(self, number: int) -> None:
-        if number != signal.SIGHUP or (self._had_terminal and not has_terminal()):
+        if number == signal.SIGUSR1:
+            self.log.reopen()
+        elif number != signal.SIGHUP or (self._had_terminal and not has_terminal()):
             self._stop()
         elif self._serving:
             self.server.reload()
