@@ -168,6 +168,16 @@ def test_file(tmp_path, workers, form):
         assert all(json.loads(line) for line in lines)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_signal_means_nothing_without_a_file(tmp_path, workers):
+    with Serving(tmp_path, "main:app", "--workers", workers) as server:
+        pids = server.pids(int(workers))
+        for pid in {server.process.pid, *pids}:
+            os.kill(pid, signal.SIGUSR1)
+        assert server.pids(int(workers)) == pids
+    assert server.errors == []
+
+
 def test_lines_are_added_to_a_file(tmp_path):
     (tmp_path / "log").write_text("before\n")
     with Logging(tmp_path, "main:app", "--log-file", "log", lines="log") as server:

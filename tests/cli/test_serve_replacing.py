@@ -131,6 +131,30 @@ def test_a_worker_that_is_removed_answers_what_it_has_begun(tmp_path):
         assert load.failures == []
 
 
+@pytest.mark.parametrize("ring", [True, False], ids=["ring", "asyncio"])
+def test_nobody_is_refused_when_the_number_changes(tmp_path, ring):
+    options = ("--workers", "4", "--no-access-log", "--fallback", "asyncio")
+    with Serving(tmp_path, "main:app", *options, ring=ring) as server:
+        server.pids(4)
+        with Load(server, threads=6) as load:
+            steps = [(signal.SIGTTOU, count) for count in (3, 2, 1)]
+            steps += [(signal.SIGHUP, 0)]  # what takes their place has all the sockets
+            steps += [(signal.SIGTTIN, count) for count in (2, 3, 4, 5)]
+            steps += [(signal.SIGTTOU, count) for count in (4, 3, 2, 1)]
+            for at, (number, count) in enumerate(steps):
+                load.until(lambda: len(load.pids) > 100)
+                del load.pids[:]
+                server.signal(number)
+                if number == signal.SIGHUP:
+                    server.wait_for("all workers are replaced")
+                else:
+                    name = number.name
+                    times = sum(1 for step in steps[: at + 1] if step == (number, count))
+                    server.wait_for(f"{name}: workers are {count} now", times)
+            load.until(lambda: len(load.pids) > 100)
+        assert load.failures == []
+
+
 UNPRIVILEGED = """
 user = imported[1]
 assert user != 0

@@ -3,8 +3,8 @@
 Open main.py first, where serving begins, then server.py, the server of one process. ``_connection`` turns bytes into
 requests, one after the other (``_request_queue``, ``_deadlines``); ``_exchange`` is a request and its response;
 ``_asgi`` and ``_wsgi_gateway`` are what applications are given, ``static`` and ``_response_cache`` answer for folders,
-``websocket`` and ``websocket_messages`` speak WebSocket. ``configuration`` has every option; ``supervisor`` and
-``worker`` are the processes.
+``websocket`` and ``websocket_messages`` speak WebSocket. ``configuration`` has every option, and
+``option_sources`` says where its value is from; ``supervisor`` and ``worker`` are the processes.
 
 Stands on files, loop and ring; nothing here knows the commands.
 """

@@ -97,7 +97,7 @@ class Log:
     def access_json(self, exchange: Exchange) -> None:
         client = json.dumps(self._who(exchange))
         now = time.time()
-        took = self.duration(exchange) * 1000
+        took = (self.loop.time() - exchange.began) * 1000 if self.loop is not None else 0
         self._add(
             f'{{"time":"{self._stamp(now)}","client":{client},"method":"{exchange.method}",'
             f'"path":{json.dumps(exchange.target.decode("latin-1"))},"status":{exchange.status or LOST_STATUS},'
@@ -132,8 +132,10 @@ class Log:
 
     def _who(self, exchange: Exchange) -> str:
         """The client. What a proxy says it is has \\xNN for what could be taken for something else in a line."""
-        who = shown(self.client(exchange))
-        return safe(who) if exchange.connection.trusted else who
+        connection = exchange.connection
+        if not connection.trusted:
+            return shown(connection.client)
+        return safe(shown(self.proxies.client_of(exchange.headers, connection.client)))
 
     def debug(self, message: str) -> None:
         self.tell("debug", message)

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import signal
 import threading
+from types import FrameType
 from typing import Unpack
 
 import ioring
@@ -56,6 +58,12 @@ def run_configuration(configuration: Configuration) -> None:
     pid_file = PidFile(configuration.pidfile)
     identity = identity_of(configuration)
     log = log_of(configuration, Proxies(configuration.forwarded_allow_ips))
+    # Before the application is imported, which may want it for itself. Without files of logs it means nothing, and
+    # would end the process otherwise.
+    by_name = isinstance(configuration.target, str | None)
+    usual = by_name and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    if usual:
+        signal.signal(signal.SIGUSR1, nothing)
     try:
         if identity is not None and identity.user is not None:
             log.give_to(identity.user, identity.group)
@@ -63,7 +71,13 @@ def run_configuration(configuration: Configuration) -> None:
             log.debug(line)
         run(configuration, log, pid_file, identity)
     finally:
+        if usual:
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         log.close()
+
+
+def nothing(number: int, frame: FrameType | None) -> None:
+    """A signal that means nothing."""
 
 
 def run(configuration: Configuration, log: Log, pid_file: PidFile, identity: Identity | None) -> None:

@@ -85,7 +85,7 @@ class Server:
         self.row = self.statistics.take(0) if statistics is None else row
         self.tls = tls or context_of(configuration)
         self.service: ServerService
-        self.listeners: Sequence[socket.socket] = []
+        self.listeners: list[socket.socket] = []
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()  # also those in a TLS handshake
         self._servers: list[asyncio.Server | Acceptor] = []
         self._threads: Threads | None = None
@@ -114,15 +114,28 @@ class Server:
             await self._lifespan.startup()
             self.log.debug("the application has started")
             service.state = self._lifespan.state
-        self.listeners = listeners
         for listener in listeners:
-            factory = functools.partial(self._connection, address_of_all(listener))
-            self._servers.append(await self._accepts(loop, factory, listener))
+            self._servers.append(await self._accepts(loop, listener))
+            self.listeners.append(listener)
         self._tick()
 
-    async def _accepts(
-        self, loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], listener: socket.socket
-    ) -> asyncio.Server | Acceptor:
+    async def listen_also(self, listeners: Sequence[socket.socket]) -> None:
+        """Accepts connections on more sockets, which others may have, too."""
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            listener.setblocking(False)
+            if self._stop.is_set():
+                listener.close()
+                continue
+            server = await self._accepts(loop, listener)
+            if self._stop.is_set():  # it has left the others already
+                server.close()
+            else:
+                self._servers.append(server)
+                self.listeners.append(listener)
+
+    async def _accepts(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server | Acceptor:
+        factory: Callable[[], Any] = functools.partial(self._connection, address_of_all(listener))
         backlog = self.configuration.backlog
         if isinstance(loop, asyncio.SelectorEventLoop):
             return Acceptor(loop, factory, listener, backlog, self.tls)

@@ -29,7 +29,7 @@ from ioring.http.log import Log
 from ioring.http.process import Identity
 from ioring.http.scoreboard import Statistics
 from ioring.http.tls_context import context_of, renew
-from ioring.http.worker import Worker, beat_interval, tell_drain
+from ioring.http.worker import Worker, beat_interval, tell_drain, tell_listeners
 from ioring.http.worker_slots import Child, Place, Slot, State, ended
 from ioring.ring.errors import RingUnavailable
 
@@ -81,7 +81,8 @@ class Supervisor:
         self.banner = banner
         self.tls = tls
         self.identity = identity
-        self.own_listeners = list(listeners)  # of the workers that there were first; those that are added share them
+        self.first = len(listeners)  # so many workers there were first; those that are added share their sockets
+        self.spare: list[list[socket.socket]] = []  # of those that were removed: all others accept on them, too
         self.slots = [Slot(number, each) for number, each in enumerate(listeners)]
         self.children: dict[int, Child] = {}
         self.error: Exception | None = None  # why it ends
@@ -495,35 +496,40 @@ class Supervisor:
     def _change_number(self, by: int) -> None:
         """SIGTTIN and SIGTTOU: one more, or one less."""
         count = len(self.slots) + by
-        if self.stops or self.drained_at is not None:
+        if self.stops or self.drained_at is not None or not self.served:
             return
         if self.configuration.reload or not 1 <= count <= self.statistics.room:
             least, most = (1, 1) if self.configuration.reload else (1, self.statistics.room)
             self.log.warning(f"the number of workers stays {len(self.slots)}: it can be {least} to {most}")
             return
         if by > 0:
-            # It accepts beside another, whose sockets it has: nothing has to be bound, and nothing is lost with it.
-            slot = Slot(len(self.slots), self.own_listeners[len(self.slots) % len(self.own_listeners)])
-            self.slots.append(slot)
-            self.statistics.widen(count)
-            self._start(slot)
+            self._add()
         else:
             self._remove(self.slots.pop())
         self.log.info(f"{signal.Signals(signal.SIGTTIN if by > 0 else signal.SIGTTOU).name}: workers are {count} now")
 
+    def _add(self) -> None:
+        number = len(self.slots)
+        slot = Slot(number, self.spare.pop() if self.spare else list(self.slots[number % self.first].listeners))
+        self.slots.append(slot)
+        self.statistics.widen(len(self.slots))
+        self._start(slot)
+
     def _remove(self, slot: Slot) -> None:
+        """Its sockets stay open, and all others accept on them: the kernel goes on giving them connections."""
         slot.removed = True
         slot.retry_at = None
-        # First its sockets, so that the kernel gives it no more connections; what it has got it accepts when it stops.
-        if not any(each.listeners is slot.listeners for each in self.slots):
-            self.own_listeners.remove(slot.listeners)
-            close_listeners([[each for each in slot.listeners if not self._is_used(each)]])
+        if slot.number < self.first:
+            self.spare.append(slot.listeners)
+            for other in self.slots:
+                more = [each for each in slot.listeners if each not in other.listeners]
+                other.listeners += more
+                for child in (other.child, other.replacement):
+                    if more and child is not None and child.channel is not None:
+                        tell_listeners(child.channel, more)
         for child in (slot.child, slot.replacement):
             if child is not None:
                 self._stop(child)
-
-    def _is_used(self, listener: socket.socket) -> bool:
-        return any(listener in slot.listeners for slot in self.slots)
 
     # Files that change.
 

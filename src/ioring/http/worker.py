@@ -28,8 +28,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 QUIET_S = 1.0
 """For this long the same message is not logged again."""
 
-DRAINS = b"d"
-"""All that a supervisor ever says to a worker."""
+DRAINS, LISTENS = b"d", b"l"
+"""All that a supervisor ever says to a worker; behind the second there are listening sockets."""
+
+DESCRIPTORS_MAX = 253  # SCM_MAX_FD
 
 BEAT_S = 1.0
 """A worker shows at least this often that its loop turns, when `worker_timeout` is set; see beat_interval()."""
@@ -81,6 +83,7 @@ class Worker:
         self._cancelled = False  # it was told to stop before it served
         self._task: asyncio.Task[None]
         self._loop: asyncio.AbstractEventLoop
+        self._tasks: set[asyncio.Task[None]] = set()
         self._beats = 0
         self._quiet_until = 0.0
         self._had_terminal = channel is None and has_terminal()
@@ -164,14 +167,22 @@ class Worker:
         self.tell(exhausted=why)
 
     def _on_channel(self) -> None:
-        """What the supervisor says is that the server drains; the end of it is that it is gone."""
+        """The supervisor says that the server drains, or passes sockets on; the end of it is that it is gone."""
         assert self.channel is not None
+        data = b""
+        descriptors: list[int] = []
         with contextlib.suppress(OSError):
-            if self.channel.recv(len(DRAINS)):
-                self.server.draining = True
-                return
-        self._loop.remove_reader(self.channel)
-        self._stop()
+            data, descriptors, *_ = socket.recv_fds(self.channel, 64, DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC)
+        if DRAINS in data:
+            self.server.draining = True
+        if descriptors:
+            more = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            task = self._loop.create_task(self.server.listen_also(more))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not data:
+            self._loop.remove_reader(self.channel)
+            self._stop()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Between two steps of the program, and also while the loop does not turn."""
@@ -227,6 +238,14 @@ def tell_drain(channel: socket.socket) -> None:
     """To be called by the supervisor: the worker is not ready any more, and serves on."""
     with contextlib.suppress(OSError):
         channel.sendall(DRAINS)
+
+
+def tell_listeners(channel: socket.socket, listeners: Sequence[socket.socket]) -> None:
+    """To be called by the supervisor: the worker accepts on these sockets, too."""
+    with contextlib.suppress(OSError):
+        for start in range(0, len(listeners), DESCRIPTORS_MAX):
+            part = listeners[start : start + DESCRIPTORS_MAX]
+            socket.send_fds(channel, [LISTENS], [each.fileno() for each in part])
 
 
 def beat_interval(timeout: float) -> float:
