@@ -121,6 +121,33 @@ def test_closing_waits_for_a_thread(path, other):
     assert path.read_bytes() == b"mine" + DATA[4:]
 
 
+def test_requests_made_in_another_thread(run, path):
+    """As asyncio.run_coroutine_threadsafe() takes them: made there, awaited in the file's loop."""
+    calls = {
+        "read": lambda file: file.read(4),
+        "read_at": lambda file: file.read_at(0, 4),
+        "readinto_at": lambda file: file.readinto_at(0, bytearray(4)),
+        "write_at": lambda file: file.write_at(0, DATA[:4]),
+    }
+    expected = {"read": DATA[:4], "read_at": DATA[:4], "readinto_at": 4, "write_at": 4}
+
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def work(call):
+            async def wait():
+                return await made
+
+            made = call(file)
+            return asyncio.run_coroutine_threadsafe(wait(), loop).result(20)
+
+        async with files.open(path, "r+b") as file:
+            for name, call in calls.items():
+                assert await asyncio.to_thread(work, call) == expected[name]
+
+    run(main())
+
+
 def test_closing_waits_for_reads_of_later_turns(run, path):
     async def main():
         file = await files.open(path, "rb")

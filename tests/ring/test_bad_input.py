@@ -29,6 +29,7 @@ from ioring import (
     SlotError,
     SockAddr,
     Sqe,
+    SqeFlags,
     SqeSubmitted,
     Statx,
     send_msg_ring,
@@ -447,6 +448,26 @@ def test_messages(ring, sqe):
     ring.get_sqe().prep_sendmsg(0, empty)
     ring.submit()
     drain(ring)
+
+
+def test_zero_copy_sends_do_not_drain(ring, sqe):
+    """The kernel has such a request wait for its own notification, for ever, and all behind it (6.18)."""
+    with stream_pair() as (here, _):
+        for prepare in (lambda: sqe.prep_send_zc(here, b"data"), lambda: sqe.prep_sendmsg_zc(here, MsgHdr([b"data"]))):
+            prepare()
+            with pytest.raises(ValueError, match="must not drain"):
+                sqe.drain = True
+            with pytest.raises(ValueError, match="must not drain"):
+                sqe.set_flags(SqeFlags.IO_DRAIN)
+            assert not sqe.drain
+            sqe.prep_nop()
+            sqe.drain = True
+            assert sqe.drain
+            prepare()
+            assert not sqe.drain
+    sqe.prep_nop()
+    ring.submit()
+    assert ring.wait_cqe(WAIT_S).res == 0
 
 
 # Numbers.

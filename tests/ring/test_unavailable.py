@@ -176,6 +176,23 @@ except RingUnavailable as error:
 
 
 @as_root
+def test_flags_are_known_with_little_memory():
+    """There may be none for the ring that each of them is tried with."""
+    expected = ", ".join(repr(name) for name in features().setup_flags)
+    unprivileged(
+        f"""
+found = features()
+if found.available:
+    missing = {{{expected}}} - set(found.setup_flags) - {{"SQPOLL", "SQ_AFF"}}
+    assert not missing, missing
+else:
+    print("available: False")
+""",
+        65536,
+    )
+
+
+@as_root
 def test_memlock_too_small_for_buffers():
     unprivileged(
         """

@@ -28,7 +28,13 @@ class Turns(Owner):
 
     def settle_core(self):
         """Finds the Engine for the running loop, if that is another loop than last time."""
-        host = get_running_loop()
+        try:
+            host = get_running_loop()
+        except RuntimeError:
+            # Another thread makes a request for the file's loop to await: asyncio.run_coroutine_threadsafe().
+            if self.host is None or self.core._closed:
+                raise
+            return 0
         if host is not self.host or self.core._closed:
             core = self.find_engine(host)
             if self.host is not None and (self.core._closed or self.host.is_closed()):

@@ -21,7 +21,7 @@ cdef class Entry(Op):
     cdef unsigned begin(self) except 0
     cdef int end(self, int opcode, unsigned turn) except -1
     cdef void clear(self) noexcept
-    cdef void note_flags(self) noexcept
+    cdef int note_flags(self) except -1
     cdef int put_flag(self, unsigned flag, bint on) except -1
     cdef bint has_flag(self, unsigned flag) except -1
     cdef int writable(self) except -1

@@ -320,7 +320,7 @@ class Entry(Op):
 
         Raises:
             SqeSubmitted: the SQE was submitted before.
-            ValueError: flags that do not exist.
+            ValueError: flags that do not exist, or ``IO_DRAIN`` for a zero-copy send, which would never end.
         """
         number: cython.uint = integer(flags, "flags", 0, 0x7F)
         self.writable()
@@ -330,6 +330,12 @@ class Entry(Op):
     def note_flags(self):
         """Notes which of the flags in the queue's entry the ring itself has to act on."""
         flags: cython.uint = self.place.flags
+        if flags & URING_SQE_IO_DRAIN and self.place.opcode in (URING_OP_SEND_ZC, URING_OP_SENDMSG_ZC):
+            self.place.flags ^= URING_SQE_IO_DRAIN
+            raise ValueError(
+                "a zero-copy send must not drain: the kernel has it wait for its own notification, for ever, and "
+                "everything behind it; let a NOP before it drain"
+            )
         self.marks &= ~(MARK_SKIP | MARK_SELECT)
         if flags & URING_SQE_CQE_SKIP_SUCCESS:
             self.marks |= MARK_SKIP
@@ -337,6 +343,7 @@ class Entry(Op):
         if flags & URING_SQE_BUFFER_SELECT:
             self.marks |= MARK_SELECT
             self.buffer_group_id = self.place.buf_index
+        return 0
 
     def put_flag(self, flag, on):
         self.writable()
@@ -344,7 +351,7 @@ class Entry(Op):
             self.place.flags |= cython.cast(cython.uchar, flag)
         else:
             self.place.flags &= ~cython.cast(cython.uchar, flag)
-        self.note_flags()
+        return self.note_flags()
 
     def has_flag(self, flag):
         self.writable()
@@ -380,7 +387,7 @@ class Entry(Op):
 
     @property
     def drain(self):
-        """Start when everything submitted before is done (``IOSQE_IO_DRAIN``)."""
+        """Start when everything submitted before is done (``IOSQE_IO_DRAIN``). Not for a zero-copy send."""
         return self.has_flag(URING_SQE_IO_DRAIN)
 
     @drain.setter

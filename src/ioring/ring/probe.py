@@ -99,9 +99,11 @@ def _probe(disabled: int | None) -> KernelFeatures:
         registrations = tuple(op.name for op in RegisterOp if _knows(ring, op))
     setup = SetupFlags(0)
     for choice in _SETUP_CHOICES:
-        trial, _ = try_ring(choice)
+        trial, number = try_ring(choice)
         if trial is not None:
             trial.close()
+        # The kernel looks at the flags before it takes memory, of which there may be little for a moment.
+        if trial is not None or number == errno.ENOMEM:
             setup |= choice
     memlock, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
