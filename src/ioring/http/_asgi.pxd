@@ -13,6 +13,9 @@ cdef extern from "Python.h":
         PYGEN_NEXT
     PySendResult PyIter_Send(object iterator, object value, PyObject **result)
 
+cdef extern from "http.h":
+    bint ioring_http_is_value(const char *value, Py_ssize_t length) noexcept
+
 
 cdef class AsgiExchange(Exchange):
     cdef Run work

@@ -9,6 +9,7 @@ import types
 from urllib.parse import unquote_to_bytes
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 
 from ioring.http.errors import ClientDisconnected
@@ -269,12 +270,14 @@ class AsgiExchange(Exchange):
         """103 Early Hints, which HTTP/1.0 does not know."""
         if self.started:
             raise RuntimeError("early hints come too late: the response has begun")
+        value: bytes
         if self.connection is not None and self.http11:
             lines = [b"HTTP/1.1 103 Early Hints\r\n"]
             for link in links:
-                if b"\r" in link or b"\n" in link or b"\0" in link:
+                value = bytes(link)
+                if not ioring_http_is_value(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
                     raise ValueError(f"{link!r} is no link")
-                lines.append(b"link: %b\r\n" % link)
+                lines.append(b"link: %b\r\n" % value)
             lines.append(b"\r\n")
             self.connection.write(b"".join(lines))
         return 0

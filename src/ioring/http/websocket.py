@@ -30,7 +30,7 @@ from ioring.http.websocket_messages import BINARY, CLOSED, CONNECTING, OPENED, T
 CLOSE_TIMEOUT_S = 10.0
 """How long the client has to answer the server's close frame."""
 
-VALUE = re.compile(rb"[^\r\n\0]*")
+VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 SERVERS = frozenset((b"sec-websocket-accept", b"sec-websocket-extensions", b"connection", b"upgrade"))
 
@@ -306,6 +306,10 @@ class WebSocket(Messages):
             self.deadline = now + (self.ping_timeout if self.ping is not None else self.ping_interval)
         else:
             self.deadline = math.inf
+
+    def delay(self, seconds: float) -> None:
+        """The server stood still for so long, which is not the client's fault."""
+        self.deadline += seconds
 
     def expire(self) -> None:
         """The deadline has passed."""
