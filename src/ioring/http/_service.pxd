@@ -31,6 +31,7 @@ cdef class Service:
 
     # When tick() ran last, in seconds on the loop's clock.
     cdef readonly double now
+    cdef public double due    # when it is to run next
     cdef public bint stopping
     cdef public bint timed    # `began` of an exchange is precise, and not that of the last tick()
     cdef public bint server_header

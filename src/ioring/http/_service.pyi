@@ -35,6 +35,7 @@ class Service:
     write_timeout: float
     @property
     def now(self) -> float: ...
+    due: float
     stopping: bool
     timed: bool
     server_header: bool

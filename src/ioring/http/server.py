@@ -167,7 +167,9 @@ class Server:
         self.repetitions.tick(service.now)
         self.publish()
         shortest = min(service.head_timeout, service.body_timeout, service.idle_timeout, service.write_timeout)
-        self._ticking = asyncio.get_running_loop().call_later(min(TICK_S, shortest / 4), self._tick)
+        interval = min(TICK_S, shortest / 4)
+        service.due = asyncio.get_running_loop().time() + interval
+        self._ticking = asyncio.get_running_loop().call_at(service.due, self._tick)
 
     def publish(self) -> None:
         """Writes what was done so far where other workers see it."""
