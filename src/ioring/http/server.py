@@ -5,6 +5,7 @@ import contextlib
 import functools
 import ipaddress
 import math
+import os
 import random
 import socket
 import sys
@@ -25,6 +26,7 @@ from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
+from ioring.http.notices import HOW_TO_END, told_later, what_is_left
 from ioring.http.repetitions import Repetitions
 from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
@@ -100,7 +102,8 @@ class Server:
         self._started = True
         if application.kind == "asgi" and configuration.lifespan != "off":
             self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
-            await self._lifespan.startup()
+            with told_later(self._tell_starting):
+                await self._lifespan.startup()
             service.state = self._lifespan.state
         self.listeners = listeners
         for listener in listeners:
@@ -223,6 +226,27 @@ class Server:
             connection.stop()
         handshakes = asyncio.get_running_loop().time() + HANDSHAKE_GRACE_S
         deadline = asyncio.get_running_loop().time() + seconds(self.configuration.timeout_graceful_shutdown)
+        with told_later(self._tell_stopping):
+            await self._wait_for_requests(handshakes, deadline)
+            await self._end_tasks()
+            if self._threads is not None:
+                left = max(deadline - asyncio.get_running_loop().time(), 0.1)
+                if not await self._threads.close(None if math.isinf(left) else left):
+                    self._log("some threads are left behind: the application took too long", None)
+        self._ticking.cancel()
+        for files in self._files:
+            files.close()
+        if self._lifespan is not None:
+            with told_later(lambda: self._tell_waiting("the application's shutdown (its lifespan)")):
+                await self._shut_down(self._lifespan)
+        for server in self._servers:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), 5)
+
+        self.close()
+
+    async def _wait_for_requests(self, handshakes: float, deadline: float) -> None:
+        service = self.service
         while not self._forced:
             if (
                 not service.connections
@@ -237,21 +261,6 @@ class Server:
                     connection.abandon()
                 break
             await asyncio.sleep(0.02)
-        await self._end_tasks()
-        if self._threads is not None:
-            left = max(deadline - asyncio.get_running_loop().time(), 0.1)
-            if not await self._threads.close(None if math.isinf(left) else left):
-                self._log("some threads are left behind: the application took too long", None)
-        self._ticking.cancel()
-        for files in self._files:
-            files.close()
-        if self._lifespan is not None:
-            await self._shut_down(self._lifespan)
-        for server in self._servers:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(server.wait_closed(), 5)
-
-        self.close()
 
     async def _end_tasks(self) -> None:
         """Applications that still work on requests end before what they use is put away."""
@@ -324,6 +333,24 @@ class Server:
         task.result()
 
     # What is to be told.
+
+    def _tell_waiting(self, what: str) -> None:
+        """One of several says which it is; of what ends them all the supervisor tells."""
+        if self.on_exhausted is not None:
+            self.log.info(f"process {os.getpid()} waits for {what}")
+        else:
+            self.log.info(f"waits for {what}; {HOW_TO_END if self._stop.is_set() else 'Ctrl-C or SIGTERM ends it'}")
+
+    def _tell_starting(self) -> None:
+        if self.on_exhausted is None:  # else the supervisor says so, once for all
+            self._tell_waiting("the application's start-up (its lifespan)")
+
+    def _tell_stopping(self) -> None:
+        service = self.service
+        left = what_is_left(service.active, len(service.connections), len(tasks_of(service)))
+        limit = self.configuration.timeout_graceful_shutdown
+        if left and not self._forced:
+            self._tell_waiting(left + (f", for {limit:g} s at most" if limit else ""))
 
     def complain(self, where: str, message: str, exception: BaseException | None) -> None:
         """Tells what a client has brought about, unless it was told often just now."""

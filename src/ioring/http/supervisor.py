@@ -28,6 +28,7 @@ from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 from ioring.http.listeners import close_listeners
 from ioring.http.log import Log
+from ioring.http.notices import HOW_TO_END, WAITS_S, counted
 from ioring.http.scoreboard import Statistics
 from ioring.http.worker import Worker, beat_interval
 from ioring.ring.errors import RingUnavailable
@@ -142,6 +143,7 @@ class Supervisor:
         self.watcher: int | None = None  # the process that watches files, and the pipe from it
         self.changes: int | None = None
         self.wakeup = socket.socketpair()
+        self.tell_at: float | None = time.monotonic() + WAITS_S  # when it says what it waits for
         self.look_at: float | None = None  # when the workers' loops are looked after
         if configuration.worker_timeout:
             self.look_at = time.monotonic()
@@ -201,8 +203,7 @@ class Supervisor:
         """Milliseconds until something has to be done; None: never."""
         moments = [slot.retry_at for slot in self.slots if slot.retry_at is not None]
         moments += [child.patience[0][0] for child in self.children.values() if child.patience]
-        if self.look_at is not None:
-            moments.append(self.look_at)
+        moments += [moment for moment in (self.look_at, self.tell_at) if moment is not None]
         if not moments:
             return None
         return max(0, min(moments) - time.monotonic()) * 1000 + 1
@@ -211,6 +212,9 @@ class Supervisor:
         now = time.monotonic()
         if self.look_at is not None and self.look_at <= now:
             self._look(now)
+        if self.tell_at is not None and self.tell_at <= now:
+            self.tell_at = None
+            self._tell()
         for child in self.children.values():
             while child.patience and child.patience[0][0] <= now:
                 _, number = child.patience.pop(0)
@@ -220,6 +224,14 @@ class Supervisor:
                 slot.retry_at = None
                 if not self.stops and slot.replacement is None:
                     self._start(slot, again=True)
+
+    def _tell(self) -> None:
+        """Says what it waits for."""
+        if self.stops == 1 and self.error is None:
+            self.log.info(f"waits for {counted(len(self.children), 'worker')} to end; {HOW_TO_END}")
+        elif not self.stops and not self.served:
+            starting = sum(child.state is State.STARTING for child in self.children.values())
+            self.log.info(f"waits for {counted(starting, 'worker')} to import and start the application")
 
     def _look(self, now: float) -> None:
         """Kills workers whose loop does not turn."""
@@ -367,6 +379,7 @@ class Supervisor:
                 self._stop(old)
         if not self.served and all(slot.child is not None and slot.child.state is State.SERVING for slot in self.slots):
             self.served = True
+            self.tell_at = None
             self.banner()
         self._continue_roll()
 
@@ -393,6 +406,7 @@ class Supervisor:
         """Ctrl-C or SIGTERM; the second time at once."""
         self.stops += 1
         if self.stops == 1:
+            self.tell_at = time.monotonic() + WAITS_S
             self._stop_watcher()
             # So that new connections are refused, instead of waiting for workers that will not come.
             close_listeners(self.listeners, self.configuration)
