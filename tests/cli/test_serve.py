@@ -89,6 +89,8 @@ def test_port_of_another_ioring_is_busy(tmp_path):
         (("--worker-timeout", "-1"), "worker_timeout: -1.0 is none"),
         (("--worker-timeout", "inf"), "worker_timeout: inf is none"),
         (("--workers", "2", "--reload"), "reload"),
+        (("--ws-window-bits", "8"), "ws_window_bits: 8 is none: 9 to 15"),
+        (("--ws-max-queue", "-1"), "ws_max_queue: -1 is negative"),
         (("--ssl-keyfile", "x"), "ssl_certfile"),
         (("--ssl-certfile", "/nowhere"), "/nowhere: No such file"),
         (("--forwarded-allow-ips", "10.0.0.0/33"), "'10.0.0.0/33'"),

@@ -186,6 +186,24 @@ class Configuration:
     ws_deflate: bool = option(
         True, "Compress WebSocket messages (permessage-deflate) if the client supports it.", flag=True
     )
+    ws_window_bits: int = option(
+        12,
+        "Size of the window that compression of WebSocket messages looks back at, as a power of two: 9 to 15. Larger "
+        "ones compress better and take more memory for each WebSocket.",
+        kind=int,
+    )
+    ws_context_takeover: bool = option(
+        True,
+        "Keep the compression's window from message to message. Without it, a WebSocket that is idle keeps no memory "
+        "for compression, and similar messages are compressed less.",
+        flag=True,
+    )
+    ws_max_queue: int = option(
+        256,
+        "Messages of a WebSocket that wait for the application; while there are more, nothing is received. 0: no "
+        "limit but that of 64 KiB.",
+        kind=int,
+    )
 
     # Responses.
     server_header: bool = option(True, "Send the header Server in responses.", flag=True)
@@ -213,6 +231,8 @@ class Configuration:
             self.mount = mounts_checked(value)
         if field.name == "workers" and not 1 <= value <= WORKERS_MAX:
             raise ConfigurationError(f"workers: {value} is none: 1 to {WORKERS_MAX}")
+        if field.name == "ws_window_bits" and not 9 <= value <= 15:
+            raise ConfigurationError(f"ws_window_bits: {value} is none: 9 to 15")
         if field.name == "worker_timeout" and not 0 <= value < math.inf:
             raise ConfigurationError(f"worker_timeout: {value} is none; 0 means never")
         if field.name == "reload" and value and self.workers > 1:

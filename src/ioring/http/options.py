@@ -55,6 +55,9 @@ class Options(TypedDict, total=False):
     ws_ping_interval: float
     ws_ping_timeout: float
     ws_deflate: bool
+    ws_window_bits: int
+    ws_context_takeover: bool
+    ws_max_queue: int
     server_header: bool
     date_header: bool
     fallback: Literal["", "asyncio"]
