@@ -417,7 +417,8 @@ class Connection(QueueingConnection):
         self.state = DEAF
         self.deadline = math.inf
         self.parser = None
-        self.current = None
+        if self.service.asgi:  # else the request may be answered like any other
+            self.current = None
         self.service.open_websocket(self, exchange, rest)
         return 0
 

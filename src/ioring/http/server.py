@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ioring.http._asgi import AsgiExchange, tasks_of
+from ioring.http._asgi import tasks_of
 from ioring.http._connection import Connection
 from ioring.http._exchange import Exchange
 from ioring.http._mounts import Mounts
@@ -33,7 +33,7 @@ from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
 from ioring.http.static import Files, files_of, mounts_of
 from ioring.http.tls_context import context_of, reload
-from ioring.http.wsgi_threads import Threads
+from ioring.http.wsgi_threads import ThreadGateway, Threads
 
 TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
 HANDSHAKE_GRACE_S = 1.0
@@ -173,6 +173,12 @@ class Server:
         interval = min(TICK_S, shortest / 4)
         service.due = asyncio.get_running_loop().time() + interval
         self._ticking = asyncio.get_running_loop().call_at(service.due, self._tick)
+
+    @property
+    def gateway(self) -> ThreadGateway:
+        """Of a WSGI application."""
+        assert self._threads is not None
+        return self._threads.gateway
 
     def publish(self) -> None:
         """Writes what was done so far where other workers see it."""
@@ -382,7 +388,7 @@ class ServerService(Service):
         if proxies:
             server.log.proxies = proxies
         super().__init__(application, loop, asgi=asgi)
-        self.websockets = asgi
+        self.websockets = asgi or server.application.kind == "wsgi"
 
     def access_log(self) -> Callable[[Exchange], object] | None:
         return self._server.accesses
@@ -396,7 +402,12 @@ class ServerService(Service):
     def trusts(self, client: Address) -> bool:
         return self._proxies.trusts(client)
 
-    def open_websocket(self, connection: Connection, exchange: AsgiExchange, rest: bytes) -> None:
+    def open_websocket(self, connection: Connection, exchange: Any, rest: bytes) -> None:
+        if not self.asgi:
+            from ioring.http.wsgi_sockets import HandedSocket
+
+            HandedSocket(connection, exchange, rest, self._server.gateway)
+            return
         # What speaks with WebSockets is loaded for the first of them: most servers never need it.
         from ioring.http.websocket import WebSocket
 
