@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -16,33 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 import ioring
-import needed
 from ioring.cli.serve import serve
 from ioring.http import forwarded
 from ioring.http.configuration import Configuration, ConfigurationError
 from ioring.http.env_file import load_environment, variables
 from ioring.http.forwarded import HOPS_MAX, Proxies
 from ioring.http.options import Options
-from serving import WAIT_S, Serving, curl
+from serving import WAIT_S, Serving, curl, refused
 
 ROOT = Path(__file__).parents[2]
-
-
-def refused(*arguments, environment=None, **options):
-    """The one line that the command ends with."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ioring", "serve", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-        env={**os.environ, **(environment or {})},
-        **options,
-    )
-    assert done.returncode == 1, done
-    assert done.stdout == ""
-    assert re.fullmatch(r"ioring serve: [^\n]+\n", done.stderr), done.stderr
-    return done.stderr
 
 
 # What cannot be.
@@ -297,142 +277,6 @@ def test_unix_socket_left_behind(tmp_path):
         assert curl(tmp_path, "--unix-socket", "s", "http://a/seen") == "('http', None)"
         assert "Address already in use" in refused("--uds", str(tmp_path / "s"))
     assert not (tmp_path / "s").exists()
-
-
-# TLS.
-
-
-EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-
-
-@pytest.fixture
-def certificates(tmp_path):
-    program = needed.program("openssl")
-
-    def openssl(*arguments):
-        done = subprocess.run(
-            [program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=WAIT_S, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    class Certificates:
-        def __init__(self):
-            # What Python 3.13 and later want of certificates, here and below.
-            usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-            subject = ("-subj", "/CN=authority")
-            openssl("req", "-x509", *EC, "-nodes", *subject, *usage, "-keyout", "ca.key", "-out", "ca.pem")
-            self.client = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-
-        def issue(self, name="", password=""):
-            """Writes a new certificate and its key, cert.pem and key.pem; the certificate's number."""
-            encrypted = ("-passout", f"pass:{password}") if password else ("-nodes",)
-            key, certificate = f"{name}key.pem", f"{name}cert.pem"
-            openssl("req", *EC, *encrypted, "-subj", "/CN=localhost", "-keyout", key, "-out", "request")
-            extensions = ("subjectAltName=DNS:localhost", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash")
-            (tmp_path / "names").write_text("\n".join(extensions))
-            authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
-            openssl("x509", "-req", "-in", "request", *authority, "-extfile", "names", "-out", certificate)
-            return openssl("x509", "-noout", "-serial", "-in", certificate).strip().removeprefix("serial=")
-
-        def shown(self, server):
-            with (
-                socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as raw,
-                self.client.wrap_socket(raw, server_hostname="localhost") as client,
-            ):
-                client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                said = client.makefile("rb").read()
-                assert b"('https', '127.0.0.1')" in said
-                assert client.version() in ("TLSv1.2", "TLSv1.3")
-                return client.getpeercert()["serialNumber"]
-
-    return Certificates()
-
-
-TLS = ("--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem")
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_tls_and_new_certificates(tmp_path, certificates, workers):
-    first = certificates.issue()
-    with Serving(tmp_path, "main:app", *TLS, "--workers", workers) as server:
-        assert server.url.startswith("https://")
-        assert certificates.shown(server) == first
-        second = certificates.issue()
-        assert certificates.shown(server) == first
-        server.signal(signal.SIGHUP)
-        server.wait_for("certificates were read again|all workers are replaced")
-
-        def second_is_shown():  # by a worker that ends the first one may be, for a moment
-            deadline = time.monotonic() + WAIT_S
-            while certificates.shown(server) != second:
-                assert time.monotonic() < deadline
-
-        second_is_shown()
-        if workers == "1":
-            (tmp_path / "cert.pem").write_text("none")
-            server.signal(signal.SIGHUP)
-            server.wait_for("certificates stay what they were")
-            assert certificates.shown(server) == second
-        # What is no TLS bothers nobody.
-        with server.connect() as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            client.recv(1000)
-        second_is_shown()
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_stop_while_nobody_says_goodbye(tmp_path, certificates, workers):
-    """A browser does not read from connections that it keeps for later: the server's end does not wait for it."""
-    certificates.issue()
-    with Serving(tmp_path, "main:app", *TLS, "--workers", workers) as server:
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
-        with raw, certificates.client.wrap_socket(raw, server_hostname="localhost") as client:
-            client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert b" 200 " in client.recv(1000)
-            server.signal(signal.SIGTERM)
-            assert server.ended() == 0  # in time
-    assert server.errors == []
-
-
-@pytest.mark.parametrize("ring", [True, False], ids=["ring", "asyncio"])
-def test_stop_while_a_connection_closes(tmp_path, certificates, ring):
-    """It was silent for too long, is closed for that, and the client has not said goodbye yet."""
-    certificates.issue()
-    options = ("--timeout-keep-alive", "0.5", "--fallback", "asyncio")
-    with Serving(tmp_path, "main:app", *TLS, *options, ring=ring) as server:
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
-        with raw, certificates.client.wrap_socket(raw, server_hostname="localhost") as client:
-            client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\n\r\n")
-            while client.recv(1000):
-                pass
-            server.signal(signal.SIGTERM)
-            assert server.ended() == 0  # in time
-    assert not any("Traceback" in line for line in server.errors), server.errors
-
-
-def test_certificates_of_clients(tmp_path, certificates):
-    certificates.issue()
-    options = ("--ssl-ca-certs", "ca.pem", "--ssl-cert-reqs", "required", "--ssl-ciphers", "ECDHE+AESGCM")
-    with Serving(tmp_path, "main:app", *TLS, *options) as server:
-        with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
-            certificates.shown(server)
-        certificates.issue("client-")
-        certificates.client.load_cert_chain(tmp_path / "client-cert.pem", tmp_path / "client-key.pem")
-        certificates.shown(server)
-
-
-def test_keys(tmp_path, certificates):
-    certificates.issue(password="open")
-    assert "ssl_keyfile_password" in refused(*TLS, cwd=tmp_path, stdin=subprocess.DEVNULL)
-    assert "ssl_keyfile_password" in refused(*TLS, "--ssl-keyfile-password", "shut", cwd=tmp_path)
-    with Serving(tmp_path, "main:app", *TLS, "--ssl-keyfile-password", "open") as server:
-        certificates.shown(server)
-    certificates.issue("other-")
-    assert "not that of the certificate" in refused(
-        "--ssl-certfile", "cert.pem", "--ssl-keyfile", "other-key.pem", cwd=tmp_path
-    )
-    assert "none of nonsense" in refused(*TLS, "--ssl-ciphers", "nonsense", cwd=tmp_path)
 
 
 # Proxies.

@@ -206,6 +206,23 @@ class Load:
             self.over.wait(0.01)
 
 
+def refused(*arguments, environment=None, **options):
+    """The one line that the command ends with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ioring", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+        env={**os.environ, **(environment or {})},
+        **options,
+    )
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert re.fullmatch(r"ioring serve: [^\n]+\n", done.stderr), done.stderr
+    return done.stderr
+
+
 def curl(folder, *arguments):
     """What curl prints. It does without what is preloaded for the tests: under the sanitizers it would hang."""
     command = [needed.program("curl"), "-s", *arguments]

@@ -22,6 +22,7 @@ class Acceptor:
         listener: the listening socket. ``close`` closes it.
         backlog: how many connections are accepted in one turn of the loop at most.
         tls: the context for connections that are encrypted, or None.
+        handshake_timeout: seconds that a client has for the handshake of TLS.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class Acceptor:
         listener: socket.socket,
         backlog: int,
         tls: ssl.SSLContext | None,
+        handshake_timeout: float,
     ) -> None:
         self._loop = loop
         self._factory = factory
         self._listener = listener
         self._backlog = backlog
         self._tls = tls
+        self._handshake_timeout = handshake_timeout
         self._pause: asyncio.TimerHandle | None = None
         self._beginning: set[asyncio.Task[None]] = set()  # connections whose transports, or TLS, are not there yet
         listener.setblocking(False)
@@ -57,7 +60,7 @@ class Acceptor:
                 self._pause = self._loop.call_later(PAUSE_S, self._listen)
                 self._loop.call_exception_handler(report(error, self._listener))
                 return
-            task = self._loop.create_task(take(self._loop, self._factory, accepted, self._tls))
+            task = self._loop.create_task(take(self._loop, self._factory, accepted, self._tls, self._handshake_timeout))
             self._beginning.add(task)
             task.add_done_callback(self._beginning.discard)
 
@@ -84,10 +87,13 @@ async def take(
     factory: Callable[[], asyncio.BaseProtocol],
     accepted: socket.socket,
     tls: ssl.SSLContext | None,
+    handshake_timeout: float,
 ) -> None:
     """Begins a connection that was accepted; one whose TLS handshake fails ends without a word."""
     accepted.setblocking(False)
     try:
-        await loop.connect_accepted_socket(factory, accepted, ssl=tls)
+        await loop.connect_accepted_socket(
+            factory, accepted, ssl=tls, ssl_handshake_timeout=None if tls is None else handshake_timeout
+        )
     except OSError:  # of TLS, too
         accepted.close()

@@ -115,9 +115,23 @@ class Configuration:
     )
 
     # TLS.
-    ssl_certfile: str = option("", "Serve HTTPS with this certificate (PEM, with its chain).", metavar="PATH")
-    ssl_keyfile: str = option("", "Private key of the certificate (PEM), if it is in another file.", metavar="PATH")
-    ssl_keyfile_password: str = option("", "Password of the private key.", metavar="TEXT")
+    ssl_certfile: tuple[str, ...] = option(
+        (),
+        "Serve HTTPS with this certificate (PEM, with its chain). May be repeated: clients get the first one that is "
+        "for the host name they ask for (SNI), or else the first of all.",
+        metavar="PATH",
+        several=True,
+    )
+    ssl_keyfile: tuple[str, ...] = option(
+        (),
+        "Private key of the certificate (PEM), if it is in another file. One for each certificate, in the same order.",
+        metavar="PATH",
+        several=True,
+    )
+    ssl_keyfile_password: str = option("", "Password of the private keys.", metavar="TEXT")
+    ssl_min_version: str = option(
+        "", "Lowest version of TLS.  [default: that of OpenSSL, mostly 1.2]", choices=("", "1.2", "1.3")
+    )
     ssl_ca_certs: str = option("", "CA certificates (PEM) that verify the certificates of clients.", metavar="PATH")
     ssl_cert_reqs: str = option(
         "none", "Whether clients have to show a certificate.", choices=("none", "optional", "required")
@@ -158,6 +172,9 @@ class Configuration:
     # Time-outs.
     timeout_head: float = option(
         30.0, "Seconds in which a client has to send the head of a request. 0: no limit.", kind=float
+    )
+    timeout_handshake: float = option(
+        60.0, "Seconds in which a client has to complete the TLS handshake. 0: no limit.", kind=float
     )
     timeout_body: float = option(
         60.0,

@@ -30,9 +30,10 @@ class Options(TypedDict, total=False):
     reload_dir: Sequence[str]
     reload_include: Sequence[str]
     env_file: str | PathLike[str]
-    ssl_certfile: str | PathLike[str]
-    ssl_keyfile: str | PathLike[str]
+    ssl_certfile: str | PathLike[str] | Sequence[str | PathLike[str]]
+    ssl_keyfile: str | PathLike[str] | Sequence[str | PathLike[str]]
     ssl_keyfile_password: str
+    ssl_min_version: Literal["", "1.2", "1.3"]
     ssl_ca_certs: str | PathLike[str]
     ssl_cert_reqs: Literal["none", "optional", "required"]
     ssl_ciphers: str
@@ -47,6 +48,7 @@ class Options(TypedDict, total=False):
     limit_head: int
     limit_body: int
     timeout_head: float
+    timeout_handshake: float
     timeout_body: float
     timeout_keep_alive: float
     timeout_write: float

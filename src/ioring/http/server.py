@@ -39,6 +39,9 @@ TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
 HANDSHAKE_GRACE_S = 1.0
 """How long a stopping server waits for TLS handshakes."""
 
+NEVER_S = 1e9
+"""A time-out that is none, where loops want one."""
+
 TOLD_GRACE_S = 0.1
 """How long an application whose client was disconnected has to notice it before it is cancelled."""
 
@@ -79,6 +82,7 @@ class Server:
         self.statistics = Statistics() if statistics is None else statistics
         self.row = self.statistics.take(0) if statistics is None else row
         self.tls = context_of(configuration)
+        self.handshake_timeout = configuration.timeout_handshake or NEVER_S
         self.service: ServerService
         self.listeners: Sequence[socket.socket] = []
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()  # also those in a TLS handshake
@@ -116,8 +120,11 @@ class Server:
     ) -> asyncio.Server | Acceptor:
         backlog = self.configuration.backlog
         if isinstance(loop, asyncio.SelectorEventLoop):
-            return Acceptor(loop, factory, listener, backlog, self.tls)
-        return await loop.create_server(factory, sock=listener, backlog=backlog, ssl=self.tls)
+            return Acceptor(loop, factory, listener, backlog, self.tls, self.handshake_timeout)
+        timeout = None if self.tls is None else self.handshake_timeout
+        return await loop.create_server(
+            factory, sock=listener, backlog=backlog, ssl=self.tls, ssl_handshake_timeout=timeout
+        )
 
     def _connection(self, address: Address = None) -> Connection:
         connection = Connection(self.service, address)
@@ -311,7 +318,7 @@ class Server:
                 except OSError:
                     break
                 factory: Any = self._connection
-                late.append(asyncio.ensure_future(take(loop, factory, accepted, self.tls)))
+                late.append(asyncio.ensure_future(take(loop, factory, accepted, self.tls, self.handshake_timeout)))
         for server in self._servers:
             server.close()
         if late:
