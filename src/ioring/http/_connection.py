@@ -29,11 +29,14 @@ class Connection(QueueingConnection):
     Parameters:
         service: the Service of its server.
         server: the server's address, (host, port); None: the socket is asked for it, which takes longer.
+        origin: of a connection that a load balancer passes on, what that says of its own: the client, the server, and
+            whether it is encrypted.
     """
 
-    def __init__(self, service, server=None):
+    def __init__(self, service, server=None, origin=None):
         self.service = service
         self.server = server
+        self.origin = origin
         self.fresh = True
         self.deadline = math.inf
 
@@ -55,6 +58,10 @@ class Connection(QueueingConnection):
         self.client = address_of(name)
         if self.server is None:
             self.server = address_of(transport.get_extra_info("sockname"))
+        if self.origin is not None:
+            self.client, self.server, tls = self.origin
+            if tls:
+                self.scheme = "https"
         self.trusted = service.apply_forwarded is not None and service.trusts(self.client)
         self.expect(IDLE)
         if service.stopping:

@@ -141,9 +141,20 @@ class Configuration:
     # Proxies.
     forwarded_allow_ips: str = option(
         "127.0.0.1,::1,unix",
-        "Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted: IP addresses, networks, unix for "
-        "clients on a Unix domain socket, or * for all.",
+        "Proxies whose headers (--forwarded-headers) are trusted: IP addresses, networks, unix for clients on a Unix "
+        "domain socket, or * for all.",
         metavar="LIST",
+    )
+    forwarded_headers: str = option(
+        "x-forwarded-for,x-forwarded-proto",
+        "Headers of trusted proxies that count: x-forwarded-for, x-forwarded-proto, x-forwarded-host, "
+        "x-forwarded-port, forwarded. Name only what the proxy sets, or removes, in each request.",
+        metavar="LIST",
+    )
+    proxy_protocol: bool = option(
+        False,
+        "Expect the PROXY protocol (version 1 or 2) at the beginning of connections from --forwarded-allow-ips.",
+        flag=True,
     )
 
     # Logs and metrics.
@@ -280,7 +291,7 @@ class Configuration:
                 values[field.name] = parsed(name, environment[name], field)
         for name, variable in USUAL.items():
             # An empty list counts: no proxy is trusted.
-            if name not in values and (environment.get(variable) or (name == LISTED and variable in environment)):
+            if name not in values and (environment.get(variable) or (name == ALLOWED and variable in environment)):
                 field = next(field for field in dataclasses.fields(cls) if field.name == name)
                 values[name] = parsed(variable, environment[variable], field)
         if values.get("reload") and "workers" not in given:
@@ -301,10 +312,11 @@ class Configuration:
         return cls(target=target, **options)
 
 
-LISTED = "forwarded_allow_ips"
-"""The option that is a list in a string."""
+ALLOWED = "forwarded_allow_ips"
+LISTED = (ALLOWED, "forwarded_headers")
+"""The options that are a list in a string."""
 
-USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", LISTED: "FORWARDED_ALLOW_IPS"}
+USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", ALLOWED: "FORWARDED_ALLOW_IPS"}
 """Variables that hosting platforms set for any server."""
 
 
@@ -331,7 +343,7 @@ def typed(field: dataclasses.Field[Any], value: Any) -> Any:
             return tuple(os.fsdecode(each) for each in value)
         if value is None and field.default == "":
             return ""
-        if name == LISTED and isinstance(value, (list, tuple, set, frozenset)):
+        if name in LISTED and isinstance(value, (list, tuple, set, frozenset)):
             return ",".join(map(str, value))
         return os.fsdecode(value)
     except (TypeError, ValueError, OverflowError):

@@ -46,7 +46,7 @@ def run_configuration(configuration: Configuration) -> None:
         raise RuntimeError("serve() is for the main thread: it handles signals")
     if has_loop():
         raise RuntimeError("serve() cannot be called from a running event loop")
-    proxies = Proxies(configuration.forwarded_allow_ips)
+    proxies = Proxies.of(configuration)
     log = log_of(configuration, proxies)
     tls = context_of(configuration)
     supervised = configuration.workers > 1 or configuration.reload or configuration.worker_timeout > 0

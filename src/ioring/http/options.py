@@ -38,6 +38,8 @@ class Options(TypedDict, total=False):
     ssl_cert_reqs: Literal["none", "optional", "required"]
     ssl_ciphers: str
     forwarded_allow_ips: str | Sequence[str]
+    forwarded_headers: str | Sequence[str]
+    proxy_protocol: bool
     access_log: bool
     log_format: Literal["plain", "json"]
     log_level: Literal["info", "warning", "error"]

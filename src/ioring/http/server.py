@@ -10,7 +10,7 @@ import random
 import socket
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from ioring.http._asgi import tasks_of
@@ -27,6 +27,7 @@ from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
 from ioring.http.notices import HOW_TO_END, told_later, what_is_left
+from ioring.http.proxy_protocol import HeaderReader, Origin, connection_of
 from ioring.http.repetitions import Repetitions
 from ioring.http.scoreboard import Statistics
 from ioring.http.sendfile import send_path
@@ -119,15 +120,31 @@ class Server:
         self, loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], listener: socket.socket
     ) -> asyncio.Server | Acceptor:
         backlog = self.configuration.backlog
-        if isinstance(loop, asyncio.SelectorEventLoop):
-            return Acceptor(loop, factory, listener, backlog, self.tls, self.handshake_timeout)
+        if isinstance(loop, asyncio.SelectorEventLoop) or self.configuration.proxy_protocol:
+            return Acceptor(loop, self._beginner(loop, factory), listener, backlog)
         timeout = None if self.tls is None else self.handshake_timeout
         return await loop.create_server(
             factory, sock=listener, backlog=backlog, ssl=self.tls, ssl_handshake_timeout=timeout
         )
 
-    def _connection(self, address: Address = None) -> Connection:
-        connection = Connection(self.service, address)
+    def _beginner(
+        self, loop: asyncio.AbstractEventLoop, factory: Callable[..., Any]
+    ) -> Callable[[socket.socket], Coroutine[None, None, None]]:
+        """What begins with a connection that was accepted here."""
+        if not self.configuration.proxy_protocol:
+            return functools.partial(take, loop, factory, self.tls, self.handshake_timeout)
+
+        async def begin(accepted: socket.socket, origin: Origin | None) -> None:
+            await take(loop, lambda: factory(origin=origin), self.tls, self.handshake_timeout, accepted)
+
+        def complain(peer: Address, message: str) -> None:
+            self.complain(f"{peer[0]}:{peer[1]} " if peer else "", message, None)
+
+        timeout = self.configuration.timeout_head or NEVER_S
+        return HeaderReader(loop, begin, self.service.trusts, timeout, complain).take
+
+    def _connection(self, address: Address = None, origin: Origin | None = None) -> Connection:
+        connection = connection_of(self.service, address, origin)
         if self.tls is not None:
             self._made.add(connection)
         return connection
@@ -151,7 +168,7 @@ class Server:
             from ioring.http.prometheus import with_metrics  # few servers show them, and the library takes memory
 
             subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
-        service = ServerService(self, subject, loop, asgi, mounts, Proxies(configuration.forwarded_allow_ips))
+        service = ServerService(self, subject, loop, asgi, mounts, Proxies.of(configuration))
         service.timed = configuration.log_format == "json" and self.accesses is not None
         self.log.loop = loop
         if configuration.limit_max_requests:
@@ -309,6 +326,7 @@ class Server:
         # in which it did not wait any more: nobody else knows of what is in the queue now. The sockets are closed
         # before these connections begin: what came to a queue meanwhile would be reset.
         late = []
+        begin = self._beginner(loop, self._connection)
         for listener in self.listeners:
             for _ in range(self.configuration.backlog + 1):  # so many the kernel keeps
                 try:
@@ -317,8 +335,7 @@ class Server:
                     continue
                 except OSError:
                     break
-                factory: Any = self._connection
-                late.append(asyncio.ensure_future(take(loop, factory, accepted, self.tls, self.handshake_timeout)))
+                late.append(asyncio.ensure_future(begin(accepted)))
         for server in self._servers:
             server.close()
         if late:
