@@ -66,12 +66,19 @@ class Connection(QueueingConnection):
         self.expect(IDLE)
         if service.stopping:
             self.stop()
+        elif service.connections_max and len(service.connections) - service.surplus > service.connections_max:
+            self.surplus = True
+            service.surplus += 1
+            self.bad(503, f"more than {service.connections_max} connections", None)
 
     def connection_lost(self, exception):
         service = self.service
         exchange: Exchange = self.current
         service.connections.discard(self)
         service.unread.discard(self)
+        if self.surplus:
+            self.surplus = False
+            service.surplus -= 1
         self.state = DEAF
         self.parser = None  # which has methods of this object
         self.transport = self.stream = None
@@ -207,6 +214,8 @@ class Connection(QueueingConnection):
             elif known == IORING_HTTP_UPGRADE:
                 self.upgrade = value
         self.headers.append((name, value))
+        if len(self.headers) > self.service.headers_max:
+            self.refuse(431, f"more than {self.service.headers_max} headers")
 
     def on_headers_complete(self):
         exchange: Exchange

@@ -3,6 +3,7 @@
 import email.utils
 import http
 import math
+import sys
 import time
 
 import cython
@@ -38,6 +39,8 @@ class Service:
         self.unread = set()
         self.statuses = [0] * 6
         self.server_line = b"server: ioring\r\n"
+        self.extras = None
+        self.headers_max = sys.maxsize
         self.now = loop.time()
         self.set_date()
         # Asked for once: they are called for every request.
@@ -58,6 +61,15 @@ class Service:
             self.scratch = memory
             self.room = size
         return 0
+
+    def add_to_responses(self, pairs):
+        """Each response gets these fields, pairs of bytes, if it has none of that name; to be called once."""
+        for name, value in pairs:
+            line = b"%b: %b\r\n" % (name, value)
+            if name == b"server":
+                self.server_line = line
+            else:
+                self.extras = [*(self.extras or ()), (name, line)]
 
     def set_date(self):
         """Makes the lines that all responses have; to be called after `server_header` or `date_header` was set, too."""

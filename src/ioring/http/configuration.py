@@ -8,6 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from ioring.http.errors import ConfigurationError
+from ioring.http.extra_headers import pairs_of
 
 WORKERS_MAX = 1024
 
@@ -79,6 +80,16 @@ class Configuration:
     )
     listing: bool = option(False, "List the files of directories that have no index.html.", flag=True)
     hidden: bool = option(False, "Serve files and directories whose names begin with a dot.", flag=True)
+    spa: bool = option(
+        False,
+        "Answer with index.html where there is no file, unless the name has a dot; for single-page applications.",
+        flag=True,
+    )
+    follow_links: bool = option(
+        False,
+        "Follow symbolic links out of a directory that is served. Whoever can make links can publish any file.",
+        flag=True,
+    )
     cache_max_age: int = option(
         -1,
         "Seconds for which clients may cache files (Cache-Control: max-age). 0: they revalidate them each time.",
@@ -178,6 +189,10 @@ class Configuration:
     limit_head: int = option(
         65536, "Largest head of a request (request line and headers) in bytes. 0: no limit.", kind=int
     )
+    limit_headers: int = option(0, "Headers that a request may have. 0: no limit but that of --limit-head.", kind=int)
+    limit_connections: int = option(
+        0, "Connections that a worker has at once; further ones are answered with 503. 0: no limit.", kind=int
+    )
     limit_body: int = option(0, "Largest body of a request in bytes. 0: no limit.", kind=int)
 
     # Time-outs.
@@ -234,6 +249,12 @@ class Configuration:
     )
 
     # Responses.
+    header: tuple[str, ...] = option(
+        (),
+        "Header for each response that has none of that name. May be repeated.",
+        metavar="NAME:VALUE",
+        several=True,
+    )
     server_header: bool = option(True, "Send the header Server in responses.", flag=True)
     date_header: bool = option(True, "Send the header Date in responses.", flag=True)
 
@@ -255,6 +276,8 @@ class Configuration:
             raise ConfigurationError(f"{field.name}: {value!r} is none of {known}")
         if field.name.startswith(("limit_", "timeout_", "ws_")) and value < 0:
             raise ConfigurationError(f"{field.name}: {value} is negative; 0 means none")
+        if field.name == "header":
+            pairs_of(value)
         if field.name == "mount":
             self.mount = mounts_checked(value)
         if field.name == "workers" and not 1 <= value <= WORKERS_MAX:
@@ -338,7 +361,8 @@ def typed(field: dataclasses.Field[Any], value: Any) -> Any:
             if value is None:
                 return ()
             if isinstance(value, dict):
-                value = [f"{path}={os.fspath(folder)}" for path, folder in value.items()]
+                sign = ":" if name == "header" else "="
+                value = [f"{key}{sign}{os.fspath(each)}" for key, each in value.items()]
             value = [value] if isinstance(value, (str, os.PathLike)) else value
             return tuple(os.fsdecode(each) for each in value)
         if value is None and field.default == "":
@@ -381,7 +405,8 @@ def parsed(name: str, text: str, field: dataclasses.Field[Any]) -> Any:
             return False
         raise ConfigurationError(f"{name}={text}: {TRUE[1]} or {FALSE[1]} is wanted")
     if field.metadata["several"]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        separator = "\n" if field.name == "header" else ","  # values of headers have commas
+        return tuple(part.strip() for part in text.split(separator) if part.strip())
     kind = field.metadata["kind"]
     if kind is None:
         return text

@@ -18,6 +18,8 @@ class Options(TypedDict, total=False):
     mount: Sequence[str] | Mapping[str, str | PathLike[str]]
     listing: bool
     hidden: bool
+    spa: bool
+    follow_links: bool
     cache_max_age: int
     host: str
     port: int
@@ -48,6 +50,8 @@ class Options(TypedDict, total=False):
     limit_max_requests_jitter: int
     limit_concurrency: int
     limit_head: int
+    limit_headers: int
+    limit_connections: int
     limit_body: int
     timeout_head: float
     timeout_handshake: float
@@ -62,6 +66,7 @@ class Options(TypedDict, total=False):
     ws_window_bits: int
     ws_context_takeover: bool
     ws_max_queue: int
+    header: Sequence[str] | Mapping[str, str]
     server_header: bool
     date_header: bool
     fallback: Literal["", "asyncio"]

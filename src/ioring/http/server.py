@@ -23,6 +23,7 @@ from ioring.http.app_loader import Application
 from ioring.http.asgi_types import Address, Scope
 from ioring.http.configuration import Configuration, seconds
 from ioring.http.errors import ConfigurationError
+from ioring.http.extra_headers import pairs_of
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
@@ -185,6 +186,9 @@ class Server:
         service.write_timeout = seconds(configuration.timeout_write)
         service.server_header = configuration.server_header
         service.date_header = configuration.date_header
+        service.headers_max = configuration.limit_headers or sys.maxsize
+        service.connections_max = configuration.limit_connections
+        service.add_to_responses(pairs_of(configuration.header))
         service.set_date()
         return service
 
