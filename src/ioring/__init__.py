@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ioring.files.opening import open as open
     from ioring.files.opening import wrap
     from ioring.files.path import Path
+    from ioring.http import Server as Server
     from ioring.http import StaticFiles as StaticFiles
     from ioring.http import serve as serve
     from ioring.loop.event_loop import Loop
@@ -149,7 +150,7 @@ _LIES_IN = {
     "ioring.files._text": "TextFile",
     "ioring.files.opening": "open wrap",
     "ioring.files.path": "Path",
-    "ioring.http": "serve StaticFiles",
+    "ioring.http": "Server serve StaticFiles",
     "ioring.loop.event_loop": "Loop",
     "ioring.loop.policy": "EventLoopPolicy",
     "ioring.loop.runners": "new_event_loop run",

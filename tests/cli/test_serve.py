@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -70,6 +69,8 @@ def test_port_of_another_ioring_is_busy(tmp_path):
         (("--worker-timeout", "-1"), "worker_timeout: -1.0 is none"),
         (("--worker-timeout", "inf"), "worker_timeout: inf is none"),
         (("--workers", "2", "--reload"), "reload"),
+        (("--ws-window-bits", "8"), "ws_window_bits: 8 is none: 9 to 15"),
+        (("--ws-max-queue", "-1"), "ws_max_queue: -1 is negative"),
         (("--ssl-keyfile", "x"), "ssl_certfile"),
         (("--ssl-certfile", "/nowhere"), "/nowhere: No such file"),
         (("--forwarded-allow-ips", "10.0.0.0/33"), "'10.0.0.0/33'"),
@@ -276,95 +277,6 @@ def test_unix_socket_left_behind(tmp_path):
         assert curl(tmp_path, "--unix-socket", "s", "http://a/seen") == "('http', None)"
         assert "Address already in use" in refused("--uds", str(tmp_path / "s"))
     assert not (tmp_path / "s").exists()
-
-
-# TLS.
-
-
-TLS = ("--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem")
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_tls_and_new_certificates(tmp_path, certificates, workers):
-    first = certificates.issue()
-    with Serving(tmp_path, "main:app", *TLS, "--workers", workers) as server:
-        assert server.url.startswith("https://")
-        assert certificates.shown(server) == first
-        second = certificates.issue()
-        assert certificates.shown(server) == first
-        server.signal(signal.SIGHUP)
-        server.wait_for("certificates were read again|all workers are replaced")
-
-        def second_is_shown():  # by a worker that ends the first one may be, for a moment
-            deadline = time.monotonic() + WAIT_S
-            while certificates.shown(server) != second:
-                assert time.monotonic() < deadline
-
-        second_is_shown()
-        if workers == "1":
-            (tmp_path / "cert.pem").write_text("none")
-            server.signal(signal.SIGHUP)
-            server.wait_for("certificates stay what they were")
-            assert certificates.shown(server) == second
-        # What is no TLS bothers nobody.
-        with server.connect() as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            client.recv(1000)
-        second_is_shown()
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_stop_while_nobody_says_goodbye(tmp_path, certificates, workers):
-    """A browser does not read from connections that it keeps for later: the server's end does not wait for it."""
-    certificates.issue()
-    with Serving(tmp_path, "main:app", *TLS, "--workers", workers) as server:
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
-        with raw, certificates.client.wrap_socket(raw, server_hostname="localhost") as client:
-            client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert b" 200 " in client.recv(1000)
-            server.signal(signal.SIGTERM)
-            assert server.ended() == 0  # in time
-    assert server.errors == []
-
-
-@pytest.mark.parametrize("ring", [True, False], ids=["ring", "asyncio"])
-def test_stop_while_a_connection_closes(tmp_path, certificates, ring):
-    """It was silent for too long, is closed for that, and the client has not said goodbye yet."""
-    certificates.issue()
-    options = ("--timeout-keep-alive", "0.5", "--fallback", "asyncio")
-    with Serving(tmp_path, "main:app", *TLS, *options, ring=ring) as server:
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
-        with raw, certificates.client.wrap_socket(raw, server_hostname="localhost") as client:
-            client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\n\r\n")
-            while client.recv(1000):
-                pass
-            server.signal(signal.SIGTERM)
-            assert server.ended() == 0  # in time
-    assert not any("Traceback" in line for line in server.errors), server.errors
-
-
-def test_certificates_of_clients(tmp_path, certificates):
-    certificates.issue()
-    options = ("--ssl-ca-certs", "ca.pem", "--ssl-cert-reqs", "required", "--ssl-ciphers", "ECDHE+AESGCM")
-    with Serving(tmp_path, "main:app", *TLS, *options) as server:
-        with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
-            certificates.shown(server)
-        certificates.issue("client-")
-        certificates.client.load_cert_chain(tmp_path / "client-cert.pem", tmp_path / "client-key.pem")
-        certificates.shown(server)
-
-
-def test_keys(tmp_path, certificates):
-    certificates.issue(password="open")
-    assert "ssl_keyfile_password" in refused(*TLS, cwd=tmp_path, stdin=subprocess.DEVNULL)
-    assert "ssl_keyfile_password" in refused(*TLS, "--ssl-keyfile-password", "shut", cwd=tmp_path)
-    with Serving(tmp_path, "main:app", *TLS, "--ssl-keyfile-password", "open") as server:
-        certificates.shown(server)
-    certificates.issue("other-")
-    assert "not that of the certificate" in refused(
-        "--ssl-certfile", "cert.pem", "--ssl-keyfile", "other-key.pem", cwd=tmp_path
-    )
-    assert "none of nonsense" in refused(*TLS, "--ssl-ciphers", "nonsense", cwd=tmp_path)
 
 
 # Proxies.

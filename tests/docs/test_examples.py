@@ -262,7 +262,11 @@ def test_examples_are_short_and_say_how_to_run_them():
     for path in EXAMPLES.glob("*.py"):
         text = path.read_text()
         assert text.count("\n") < 120, path.name
-        way = f"ioring serve {path.stem}:app" if path.stem.startswith("serve_") else f"python examples/{path.name}"
+        way = f"python examples/{path.name}"
+        if path.stem.startswith("serve_"):
+            way = f"ioring serve {path.stem}:app"
+        elif path.stem.startswith("test_"):
+            way = f"pytest examples/{path.name}"
         assert way in text.split('"""')[1], path.name
 
 

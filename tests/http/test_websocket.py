@@ -16,10 +16,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from http_servers import GET, QUEUES_MAX, WAIT_S, hello, one_of_two_cancelled, read_all, read_response
-from ioring.http.websocket_messages import HELD_COUNT_MAX, HELD_MAX
+from ioring.http.websocket_messages import HELD_MAX
 from rings import RESET
+from websocket_bytes import frame, raw, receive_exactly, request
 
 SERVING = {"lifespan": "off"}
+QUEUE_MAX = 256  # ws_max_queue, which is the default
 
 
 def client_of(server, path="/", **options):
@@ -236,40 +238,6 @@ def test_application_that_returns_closes(serving):
 # Byte by byte.
 
 
-def request(*more, key=b"dGhlIHNhbXBsZSBub25jZQ==", version=b"13"):
-    lines = [b"GET / HTTP/1.1", b"Host: a", b"Connection: Upgrade", b"Upgrade: websocket", *more]
-    if key:
-        lines.append(b"Sec-WebSocket-Key: " + key)
-    if version:
-        lines.append(b"Sec-WebSocket-Version: " + version)
-    return b"\r\n".join([*lines, b"", b""])
-
-
-def frame(first, data=b"", mask=b"\1\2\3\4", length=None):
-    size = len(data) if length is None else length
-    bit = 128 if mask else 0
-    if size < 126:
-        head = bytes((first, bit | size))
-    elif size < 65536:
-        head = struct.pack("!BBH", first, bit | 126, size)
-    else:
-        head = struct.pack("!BBQ", first, bit | 127, size)
-    return head + mask + (bytes(byte ^ mask[n % 4] for n, byte in enumerate(data)) if mask else data)
-
-
-@contextlib.contextmanager
-def raw(server, *more):
-    """A connection that is a WebSocket already."""
-    with server.connect() as client:
-        client.sendall(request(*more))
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
-        assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
-        assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
-        yield client
-
-
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -325,15 +293,6 @@ def test_protocol_errors(serving, data, code):
     assert said[:1] == b"\x88"
     assert said[2:4] == struct.pack("!H", code)
     assert len(server.complaints) == 1
-
-
-def receive_exactly(client, size):
-    data = b""
-    while len(data) < size:
-        part = client.recv(size - len(data))
-        assert part, data
-        data += part
-    return data
 
 
 def test_frames_in_pieces(serving):
@@ -565,7 +524,7 @@ def test_many_small_messages_wait_as_they_came(serving):
         client.sendall(frame(0x81, b"a") * count + frame(0x89, b"ping"))
         [websocket] = server.server.service.connections
         server.until(lambda: websocket.reading_paused)
-        assert len(websocket.messages) == HELD_COUNT_MAX + 1
+        assert len(websocket.messages) == QUEUE_MAX + 1
         go.set()
         assert receive_exactly(client, 6) == b"\x8a\x04ping"
         client.sendall(frame(0x88))
@@ -681,7 +640,7 @@ def test_client_that_goes_while_nothing_is_received(serving):
 
     with serving(application) as server:
         with raw(server) as client:
-            client.sendall(frame(0x82, b"x") * (2 * HELD_COUNT_MAX))
+            client.sendall(frame(0x82, b"x") * (2 * QUEUE_MAX))
             server.until(lambda: server.server.service.unread)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         server.until(lambda: not server.server.service.unread)
@@ -713,7 +672,7 @@ def test_pings_that_are_not_answered(serving):
 def test_answer_to_a_ping_behind_messages_that_wait(serving):
     """It is the application that is slow, and not the client."""
     go, taken = threading.Event(), []
-    count = 3 * HELD_COUNT_MAX
+    count = 3 * QUEUE_MAX
     expired = threading.Semaphore(0)
     options = {"ws_ping_interval": 0.1, "ws_ping_timeout": WAIT_S}
     with serving(waiting(go, taken), **options) as server, raw(server) as client:

@@ -74,14 +74,16 @@ def open_known(folder, path, flags, out):
     return -EAGAIN if fd < 0 and not ioring_is_final(fd) else fd
 
 
-def open_beneath(folder: cython.int, path: bytes, flags: cython.int, cached: cython.bint):
+def open_beneath(folder: cython.int, path: bytes, flags: cython.int, cached: cython.bint, outside: cython.bint = False):
     """A descriptor of a path that the kernel does not let leave a folder, or a negative error (``openat2``).
+
+    With ``outside`` symbolic links may lead out of it.
 
     With ``cached``, -EAGAIN means that it would have to wait for a disk. Without, it means that the path changed at
     the same time, and that the caller should try again.
     """
     fd: cython.int
-    resolve: uint64_t = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+    resolve: uint64_t = RESOLVE_NO_MAGICLINKS if outside else RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
     name: cython.p_char = path
     if cached:
         resolve |= RESOLVE_CACHED

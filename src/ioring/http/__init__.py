@@ -1,4 +1,4 @@
-"""The HTTP server: ``ioring serve``, and ``serve`` for Python programs.
+"""The HTTP server: ``ioring serve``, and ``serve`` and ``Server`` for Python programs.
 
 Open main.py first, where serving begins, then server.py, the server of one process. ``_connection`` turns bytes into
 requests, one after the other (``_request_queue``, ``_deadlines``); ``_exchange`` is a request and its response;
@@ -14,15 +14,15 @@ __all__ = ["Configuration", "ConfigurationError", "Server", "StaticFiles", "serv
 TYPE_CHECKING = False  # typing's, without importing it
 if TYPE_CHECKING:
     from ioring.http.configuration import Configuration
+    from ioring.http.embedded import Server
     from ioring.http.errors import ConfigurationError
     from ioring.http.main import serve
-    from ioring.http.server import Server
     from ioring.http.static import StaticFiles
 
 _HOMES = {
     "Configuration": "configuration",
     "ConfigurationError": "errors",
-    "Server": "server",
+    "Server": "embedded",
     "StaticFiles": "static",
     "serve": "main",
 }

@@ -5,10 +5,12 @@ cost no frame; a send() whose bytes find room does not wait at all.
 """
 
 import asyncio
+import re
 import types
 from urllib.parse import unquote_to_bytes
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import Py_DECREF
 
 from ioring.http.errors import ClientDisconnected
@@ -31,6 +33,14 @@ PATHSEND = {"opens_at_once": True}
 FUTILE_MAX = cython.declare(cython.int, 10_000)
 """So many messages an application may send after its client has left; they are dropped. Then send() fails, so that a
 stream that listens to nothing has an end."""
+
+TRAILER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+NO_TRAILERS = frozenset(
+    b"authorization cache-control connection content-encoding content-length content-range content-type cookie "
+    b"expect host keep-alive max-forwards pragma range set-cookie te trailer transfer-encoding upgrade "
+    b"www-authenticate".split()
+)
+"""What frames or routes a message, or has to be known before its content (RFC 9110, section 6.5.1)."""
 
 CHAIN_MAX = cython.declare(cython.int, 16)
 """How far a chain of exceptions (their causes and contexts) is followed."""
@@ -197,7 +207,7 @@ class AsgiExchange(Exchange):
             "headers": self.headers,
             "client": connection.client,
             "server": connection.server,
-            "extensions": {"http.response.early_hint": {}},
+            "extensions": {"http.response.early_hint": {}, "http.response.trailers": {}},
         }
         if service.pathsend:
             scope["extensions"]["http.response.pathsend"] = PATHSEND.copy()
@@ -239,17 +249,24 @@ class AsgiExchange(Exchange):
                 raise ClientDisconnected("nobody waits for the response any more: the client has gone")
             return Dropped.__new__(Dropped)
         if kind == "http.response.body":
-            self.respond(bytes_of(message.get("body", b"")), bool(message.get("more_body", False)))
+            if self.trailing:
+                self.respond_before_trailers(bytes_of(message.get("body", b"")), bool(message.get("more_body", False)))
+            else:
+                self.respond(bytes_of(message.get("body", b"")), bool(message.get("more_body", False)))
             if self.connection is not None and self.connection.writing_paused:
                 drained = Drained.__new__(Drained)
                 drained.future = self.connection.drain()
                 return drained
         elif kind == "http.response.start":
             self.start_response(message["status"], message.get("headers", ()))
+            if message.get("trailers"):
+                self.trailing = True
         elif kind == "http.response.pathsend":
             return self.send_path(message["path"])
         elif kind == "http.response.early_hint":
             self.send_hint(message["links"])
+        elif kind == "http.response.trailers":
+            self.send_trailers(message.get("headers", ()), bool(message.get("more_trailers", False)))
         else:
             raise RuntimeError(f"{kind!r} is no message that an application may send for a request")
         return ready()
@@ -265,16 +282,61 @@ class AsgiExchange(Exchange):
         drained.future = self.service.send_file(self, path)
         return drained
 
+    def respond_before_trailers(self, body, more):
+        """The last of the content leaves the response open, unless there is no place for trailers behind it."""
+        if self.dropped:
+            return 0
+        if self.awaits_trailers:
+            raise RuntimeError("the response's body is complete already: its trailers can follow")
+        self.respond(body, True)
+        if more:
+            return 0
+        if self.chunked and not self.bodyless:
+            self.awaits_trailers = True
+            return 0
+        return self.respond(b"", False)
+
+    def send_trailers(self, headers, more):
+        """The trailer section, in one piece or several. A client that has not asked for it (TE) gets an empty one."""
+        name: bytes
+        value: bytes
+        if self.dropped:
+            return 0
+        if not self.trailing:
+            raise RuntimeError("trailers have to be announced by the response's start: trailers=True")
+        if self.finished:
+            return 0  # there was no place for them
+        if not self.awaits_trailers:
+            raise RuntimeError("the response's trailers come before the end of its body")
+        lines: list = []
+        for name, value in headers:
+            if TRAILER_NAME.fullmatch(name) is None or name.lower() in NO_TRAILERS:
+                raise ValueError(f"{name!r} cannot be the name of a trailer")
+            if not ioring_http_is_value(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
+                raise ValueError(f"trailer {name.decode('latin-1')}: {value!r} has a byte that no value may have")
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self.trailers = [*(self.trailers or ()), *lines]
+        if more:
+            return 0
+        wanted: cython.bint = False
+        for name, value in self.headers:
+            if name == b"te" and ioring_http_lists(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), b"trailers"):
+                wanted = True
+        self.connection.write(b"0\r\n%b\r\n" % (b"".join(self.trailers) if wanted else b""))
+        return self.finish()
+
     def send_hint(self, links):
         """103 Early Hints, which HTTP/1.0 does not know."""
         if self.started:
             raise RuntimeError("early hints come too late: the response has begun")
+        value: bytes
         if self.connection is not None and self.http11:
             lines = [b"HTTP/1.1 103 Early Hints\r\n"]
             for link in links:
-                if b"\r" in link or b"\n" in link or b"\0" in link:
+                value = bytes(link)
+                if not ioring_http_is_value(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
                     raise ValueError(f"{link!r} is no link")
-                lines.append(b"link: %b\r\n" % link)
+                lines.append(b"link: %b\r\n" % value)
             lines.append(b"\r\n")
             self.connection.write(b"".join(lines))
         return 0

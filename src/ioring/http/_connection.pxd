@@ -40,6 +40,8 @@ cdef class Connection(QueueingConnection):
     cdef object __weakref__
     cdef Stream stream              # the transport, when it is one of ours
     cdef object parser
+    cdef object origin              # (client, server, tls) that a load balancer has told, or None
+    cdef bint surplus               # it is one more than there may be
     cdef object writers             # see waiting(): those who wait until more may be written
 
     # Of the request whose head is received.

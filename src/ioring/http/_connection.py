@@ -29,11 +29,14 @@ class Connection(QueueingConnection):
     Parameters:
         service: the Service of its server.
         server: the server's address, (host, port); None: the socket is asked for it, which takes longer.
+        origin: of a connection that a load balancer passes on, what that says of its own: the client, the server, and
+            whether it is encrypted.
     """
 
-    def __init__(self, service, server=None):
+    def __init__(self, service, server=None, origin=None):
         self.service = service
         self.server = server
+        self.origin = origin
         self.fresh = True
         self.deadline = math.inf
 
@@ -55,16 +58,27 @@ class Connection(QueueingConnection):
         self.client = address_of(name)
         if self.server is None:
             self.server = address_of(transport.get_extra_info("sockname"))
+        if self.origin is not None:
+            self.client, self.server, tls = self.origin
+            if tls:
+                self.scheme = "https"
         self.trusted = service.apply_forwarded is not None and service.trusts(self.client)
         self.expect(IDLE)
         if service.stopping:
             self.stop()
+        elif service.connections_max and len(service.connections) - service.surplus > service.connections_max:
+            self.surplus = True
+            service.surplus += 1
+            self.bad(503, f"more than {service.connections_max} connections", None)
 
     def connection_lost(self, exception):
         service = self.service
         exchange: Exchange = self.current
         service.connections.discard(self)
         service.unread.discard(self)
+        if self.surplus:
+            self.surplus = False
+            service.surplus -= 1
         self.state = DEAF
         self.parser = None  # which has methods of this object
         self.transport = self.stream = None
@@ -200,6 +214,8 @@ class Connection(QueueingConnection):
             elif known == IORING_HTTP_UPGRADE:
                 self.upgrade = value
         self.headers.append((name, value))
+        if len(self.headers) > self.service.headers_max:
+            self.refuse(431, f"more than {self.service.headers_max} headers")
 
     def on_headers_complete(self):
         exchange: Exchange
@@ -421,7 +437,8 @@ class Connection(QueueingConnection):
         self.state = DEAF
         self.deadline = math.inf
         self.parser = None
-        self.current = None
+        if self.service.asgi:  # else the request may be answered like any other
+            self.current = None
         self.service.open_websocket(self, exchange, rest)
         return 0
 

@@ -55,6 +55,13 @@ class TimedConnection(Channel):
             self.deadline = math.inf
         return 0
 
+    def delay(self, seconds):
+        """The server stood still for so long, which is not the client's fault."""
+        self.deadline += seconds
+        self.waits_since += seconds
+        if self.lingers_until:
+            self.lingers_until += seconds
+
     def expire(self):
         """The deadline has passed."""
         self.deadline = math.inf

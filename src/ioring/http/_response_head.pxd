@@ -38,6 +38,7 @@ cdef class ResponseHead:
     cdef readonly long long left   # bytes of content-length that are still to be sent; -1: no content-length was given
 
     cdef int start_response(self, int status, object headers) except -1
+    cdef Py_ssize_t put_extras(self, Py_ssize_t used) except -1
     cdef Py_ssize_t compose_head(self, Py_ssize_t size, Py_ssize_t joined, bint final) except -1
 
 

@@ -120,6 +120,8 @@ class ResponseHead:
                 used = put(service, used, b"connection: keep-alive\r\n")
         elif not closes and not self.keep_alive and self.http11:
             used = put(service, used, b"connection: close\r\n")
+        if service.extras is not None:
+            used = self.put_extras(used)
         if dated or named:
             if not dated:
                 used = put(service, used, service.date_line)
@@ -130,6 +132,14 @@ class ResponseHead:
         used = put(service, used, b"\r\n")
         self.started = True
         self.response_headers = None
+        return used
+
+    def put_extras(self, used):
+        """Adds what each response gets that has none of that name."""
+        given: set = {name.lower() for name, _ in self.response_headers}
+        for name, line in self.service.extras:
+            if name not in given:
+                used = put(self.service, used, line)
         return used
 
 

@@ -21,6 +21,8 @@ cdef class Service:
     # Limits; 0: none.
     cdef public Py_ssize_t head_max
     cdef public long long body_max
+    cdef public Py_ssize_t headers_max
+    cdef public Py_ssize_t connections_max
     cdef public unsigned concurrency_max
     cdef public unsigned long requests_max  # with this one exhausted() is called
 
@@ -32,16 +34,19 @@ cdef class Service:
 
     # When tick() ran last, in seconds on the loop's clock.
     cdef readonly double now
+    cdef public double due    # when it is to run next
     cdef public bint stopping
     cdef public bint timed    # `began` of an exchange is precise, and not that of the last tick()
     cdef public bint server_header
     cdef public bint date_header
     cdef bytes standard       # date_line and server_line, as far as they are sent
     cdef bytes date_line
-    cdef bytes server_line
+    cdef readonly bytes server_line
+    cdef readonly list extras # pairs of a name and a line, for responses that have none of that name; or None
     cdef long second
 
     cdef readonly unsigned long requests
+    cdef public Py_ssize_t surplus     # connections beyond connections_max, which are told so
     cdef public unsigned active        # requests that the application works on
     cdef readonly unsigned long accepted
     cdef readonly unsigned long refused  # answered by the server itself, with an error

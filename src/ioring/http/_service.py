@@ -3,6 +3,7 @@
 import email.utils
 import http
 import math
+import sys
 import time
 
 import cython
@@ -28,6 +29,7 @@ class Service:
         self.server_header = self.date_header = True
         self.root_path = ""
         self.second = -1
+        self.due = math.inf
 
     def __init__(self, application, loop, *, asgi=True):
         self.application = application
@@ -37,6 +39,8 @@ class Service:
         self.unread = set()
         self.statuses = [0] * 6
         self.server_line = b"server: ioring\r\n"
+        self.extras = None
+        self.headers_max = sys.maxsize
         self.now = loop.time()
         self.set_date()
         # Asked for once: they are called for every request.
@@ -58,6 +62,15 @@ class Service:
             self.room = size
         return 0
 
+    def add_to_responses(self, pairs):
+        """Each response gets these fields, pairs of bytes, if it has none of that name; to be called once."""
+        for name, value in pairs:
+            line = b"%b: %b\r\n" % (name, value)
+            if name == b"server":
+                self.server_line = line
+            else:
+                self.extras = [*(self.extras or ()), (name, line)]
+
     def set_date(self):
         """Makes the lines that all responses have; to be called after `server_header` or `date_header` was set, too."""
         self.second = int(time.time())
@@ -67,11 +80,25 @@ class Service:
         self.standard = self.date_line + (self.server_line if self.server_header else b"")
 
     def tick(self):
-        """Sets the time, and closes connections that took too long or whose client has gone; twice a second or so."""
+        """Sets the time, and closes connections that took too long or whose client has gone; twice a second or so.
+
+        When this is called late, `due` being past, the loop was blocked: meanwhile nothing was received or sent, of
+        which no client can be blamed. So deadlines are moved on by as much. Those that have passed all the same wait
+        for the next call, until when what has come is received.
+        """
+        before: cython.double = self.now
+        late: cython.double
         self.now = self.loop.time()
+        late = self.now - self.due
         if int(time.time()) != self.second:
             self.set_date()
-        for connection in [each for each in self.connections if each.deadline <= self.now]:
+        if late > self.due - before:
+            overdue = [each for each in self.connections if each.deadline <= before]
+            for connection in list(self.connections):
+                connection.delay(late)
+        else:
+            overdue = [each for each in self.connections if each.deadline <= self.now]
+        for connection in overdue:
             connection.expire()
         for connection in list(self.unread):
             connection.look()

@@ -28,6 +28,13 @@ class Service:
     def unread(self) -> set[Any]: ...
     head_max: int
     body_max: int
+    headers_max: int
+    connections_max: int
+    surplus: int
+    @property
+    def server_line(self) -> bytes: ...
+    @property
+    def extras(self) -> list[tuple[bytes, bytes]] | None: ...
     concurrency_max: int
     requests_max: int
     head_timeout: float
@@ -36,6 +43,7 @@ class Service:
     write_timeout: float
     @property
     def now(self) -> float: ...
+    due: float
     stopping: bool
     timed: bool
     server_header: bool
@@ -57,6 +65,7 @@ class Service:
     def __init__(
         self, application: Callable[..., Any], loop: asyncio.AbstractEventLoop, *, asgi: bool = True
     ) -> None: ...
+    def add_to_responses(self, pairs: list[tuple[bytes, bytes]]) -> None: ...
     def set_date(self) -> None: ...
     def tick(self) -> None: ...
     def access_log(self) -> Callable[[Exchange], object] | None: ...

@@ -57,6 +57,7 @@ cdef class Call:
     cdef readonly Exchange exchange
     cdef Channel channel
     cdef object input
+    cdef object handed      # the HandedSocket of a request for a WebSocket; or None
     cdef bint submitted
     cdef Call next
 
@@ -91,4 +92,5 @@ cdef class Call:
     cdef int deliver(self) except -1
     cdef int give(self) except -1
     cdef int failed(self, object error) except -1
+    cdef int report(self, object error) except -1
 

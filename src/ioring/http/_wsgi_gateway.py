@@ -78,10 +78,15 @@ class Gateway:
 
     def begin(self, exchange: Exchange):
         """A request is there. In the loop's thread, like all methods that do not say otherwise."""
+        self.begin_with(exchange, None)
+
+    def begin_with(self, exchange: Exchange, handed):
+        """The same; ``handed``: the HandedSocket of a request for a WebSocket, or None."""
         call: Call = Call.__new__(Call)
         call.gateway = self
         call.exchange = exchange
         call.channel = exchange.connection
+        call.handed = handed
         exchange.arrival = call.arrived
         if exchange.complete:
             self.submit(call)
@@ -238,6 +243,8 @@ class Gateway:
             workers = list(self.workers)
         while call is not None:  # one by one: the last reference to the first would end them all, each within the other
             following: Call = call.next
+            if call.handed is not None:
+                call.handed.leave()
             call.next = None
             call = following
         for worker in workers:
@@ -318,6 +325,8 @@ class Call:
         if not self.lost:
             try:
                 request = environ(self.exchange, self.channel, gateway.base, self.input)
+                if self.handed is not None:
+                    request["gunicorn.socket"] = self.handed.socket
                 result = gateway.application(request, self.start_response)
                 del request
                 self.iterate(result)
@@ -330,6 +339,10 @@ class Call:
                     close()
             except BaseException as raised:
                 error = error or raised
+        if self.handed is not None:
+            self.handed.leave()
+            if isinstance(error, StopIteration):  # so packages say that the socket was used
+                error = None
         if error is not None and not (self.lost and isinstance(error, ClientDisconnected)):
             self.error = error
             self.post(False)
@@ -403,6 +416,8 @@ class Call:
 
     def put(self, data, last):
         """Sends a part of the content; waits while more than UNSENT_MAX bytes are not sent."""
+        if self.handed is not None and self.handed.is_taken():
+            return 0
         if self.status == 0:
             raise RuntimeError("the application's body comes before its call of start_response")
         with self.gateway.lock:
@@ -523,6 +538,13 @@ class Call:
             ended: cython.bint = self.ended
             error = self.error
             file = self.file
+        if self.handed is not None:
+            if ended or error is not None:
+                self.handed.ended()
+            if self.handed.is_taken():  # that is the response
+                if error is not None:
+                    self.report(error)
+                return 0
         if error is not None and out is None:
             return self.failed(error)
         if exchange.finished:
@@ -579,10 +601,15 @@ class Call:
         """The application raised an exception, or its response is not one."""
         exchange = self.exchange
         self.lost = True
+        self.report(error)
+        exchange.fail(500)
+        return self.wake()
+
+    def report(self, error):
+        exchange = self.exchange
         if not self.reported:
             self.reported = True
             exchange.service.failures += 1
             behind = " behind its response" if exchange.finished else ""
             exchange.service.trouble(exchange, f"the application raised an exception{behind}", error)
-        exchange.fail(500)
-        return self.wake()
+        return 0

@@ -1,4 +1,4 @@
-"""Accepts connections on asyncio's own loop, in place of that loop's server.
+"""Accepts connections on asyncio's own loop, in place of that loop's server, and where something comes before TLS.
 
 asyncio's server does not get over a lack of descriptors. It tries once for each connection that its backlog may hold,
 and starts a timer for each try that failed. Each timer listens again, and so fails as often again. When the server
@@ -8,7 +8,7 @@ stops, the timers that are left fail on a closed socket, and each of them logs a
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from ioring.loop.accept_pause import PAUSE_S, report
 
@@ -17,26 +17,23 @@ class Acceptor:
     """Accepts on one listening socket until ``close``; has those methods of ``asyncio.Server`` that a server needs.
 
     Parameters:
-        loop: an ``asyncio.SelectorEventLoop``.
-        factory: makes a protocol for each connection.
+        loop: the event loop.
+        begin: begins with a connection that was accepted.
         listener: the listening socket. ``close`` closes it.
         backlog: how many connections are accepted in one turn of the loop at most.
-        tls: the context for connections that are encrypted, or None.
     """
 
     def __init__(
         self,
-        loop: asyncio.SelectorEventLoop,
-        factory: Callable[[], asyncio.BaseProtocol],
+        loop: asyncio.AbstractEventLoop,
+        begin: Callable[[socket.socket], Coroutine[None, None, None]],
         listener: socket.socket,
         backlog: int,
-        tls: ssl.SSLContext | None,
     ) -> None:
         self._loop = loop
-        self._factory = factory
+        self._begin = begin
         self._listener = listener
         self._backlog = backlog
-        self._tls = tls
         self._pause: asyncio.TimerHandle | None = None
         self._beginning: set[asyncio.Task[None]] = set()  # connections whose transports, or TLS, are not there yet
         listener.setblocking(False)
@@ -57,7 +54,7 @@ class Acceptor:
                 self._pause = self._loop.call_later(PAUSE_S, self._listen)
                 self._loop.call_exception_handler(report(error, self._listener))
                 return
-            task = self._loop.create_task(take(self._loop, self._factory, accepted, self._tls))
+            task = self._loop.create_task(self._begin(accepted))
             self._beginning.add(task)
             task.add_done_callback(self._beginning.discard)
 
@@ -82,12 +79,15 @@ class Acceptor:
 async def take(
     loop: asyncio.AbstractEventLoop,
     factory: Callable[[], asyncio.BaseProtocol],
-    accepted: socket.socket,
     tls: ssl.SSLContext | None,
+    handshake_timeout: float,
+    accepted: socket.socket,
 ) -> None:
     """Begins a connection that was accepted; one whose TLS handshake fails ends without a word."""
     accepted.setblocking(False)
     try:
-        await loop.connect_accepted_socket(factory, accepted, ssl=tls)
+        await loop.connect_accepted_socket(
+            factory, accepted, ssl=tls, ssl_handshake_timeout=None if tls is None else handshake_timeout
+        )
     except OSError:  # of TLS, too
         accepted.close()

@@ -10,6 +10,7 @@ from typing import Any
 from ioring.http.access_format import fields_of
 from ioring.http.addresses import parse
 from ioring.http.errors import ConfigurationError
+from ioring.http.extra_headers import pairs_of
 from ioring.http.option_sources import ADDRESSES, Merged
 from ioring.http.option_values import mounts_checked, size, typed
 
@@ -90,6 +91,16 @@ class Configuration:
     )
     listing: bool = option(False, "List the files of directories that have no index.html.", flag=True)
     hidden: bool = option(False, "Serve files and directories whose names begin with a dot.", flag=True)
+    spa: bool = option(
+        False,
+        "Answer with index.html where there is no file, unless the name has a dot; for single-page applications.",
+        flag=True,
+    )
+    follow_links: bool = option(
+        False,
+        "Follow symbolic links out of a directory that is served. Whoever can make links can publish any file.",
+        flag=True,
+    )
     cache_max_age: int = option(
         -1,
         "Seconds for which clients may cache files (Cache-Control: max-age). 0: they revalidate them each time.",
@@ -165,9 +176,23 @@ class Configuration:
     )
 
     # TLS.
-    ssl_certfile: str = option("", "Serve HTTPS with this certificate (PEM, with its chain).", metavar="PATH")
-    ssl_keyfile: str = option("", "Private key of the certificate (PEM), if it is in another file.", metavar="PATH")
-    ssl_keyfile_password: str = option("", "Password of the private key.", metavar="TEXT")
+    ssl_certfile: tuple[str, ...] = option(
+        (),
+        "Serve HTTPS with this certificate (PEM, with its chain). May be repeated: clients get the first one that is "
+        "for the host name they ask for (SNI), or else the first of all.",
+        metavar="PATH",
+        several=True,
+    )
+    ssl_keyfile: tuple[str, ...] = option(
+        (),
+        "Private key of the certificate (PEM), if it is in another file. One for each certificate, in the same order.",
+        metavar="PATH",
+        several=True,
+    )
+    ssl_keyfile_password: str = option("", "Password of the private keys.", metavar="TEXT")
+    ssl_min_version: str = option(
+        "", "Lowest version of TLS.  [default: that of OpenSSL, mostly 1.2]", choices=("", "1.2", "1.3")
+    )
     ssl_ca_certs: str = option("", "CA certificates (PEM) that verify the certificates of clients.", metavar="PATH")
     ssl_cert_reqs: str = option(
         "none", "Whether clients have to show a certificate.", choices=("none", "optional", "required")
@@ -177,9 +202,20 @@ class Configuration:
     # Proxies.
     forwarded_allow_ips: str = option(
         "127.0.0.1,::1,unix",
-        "Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted: IP addresses, networks, unix for "
-        "clients on a Unix domain socket, or * for all.",
+        "Proxies whose headers (--forwarded-headers) are trusted: IP addresses, networks, unix for clients on a Unix "
+        "domain socket, or * for all.",
         metavar="LIST",
+    )
+    forwarded_headers: str = option(
+        "x-forwarded-for,x-forwarded-proto",
+        "Headers of trusted proxies that count: x-forwarded-for, x-forwarded-proto, x-forwarded-host, "
+        "x-forwarded-port, forwarded. Name only what the proxy sets, or removes, in each request.",
+        metavar="LIST",
+    )
+    proxy_protocol: bool = option(
+        False,
+        "Expect the PROXY protocol (version 1 or 2) at the beginning of connections from --forwarded-allow-ips.",
+        flag=True,
     )
 
     # Logs and metrics.
@@ -245,11 +281,18 @@ class Configuration:
     limit_head: int = option(
         65536, "Largest head of a request (request line and headers) in bytes. 0: no limit.", kind=int
     )
+    limit_headers: int = option(0, "Headers that a request may have. 0: no limit but that of --limit-head.", kind=int)
+    limit_connections: int = option(
+        0, "Connections that a worker has at once; further ones are answered with 503. 0: no limit.", kind=int
+    )
     limit_body: int = option(0, "Largest body of a request in bytes. 0: no limit.", kind=int)
 
     # Time-outs.
     timeout_head: float = option(
         30.0, "Seconds in which a client has to send the head of a request. 0: no limit.", kind=float
+    )
+    timeout_handshake: float = option(
+        60.0, "Seconds in which a client has to complete the TLS handshake. 0: no limit.", kind=float
     )
     timeout_body: float = option(
         60.0,
@@ -278,8 +321,32 @@ class Configuration:
     ws_deflate: bool = option(
         True, "Compress WebSocket messages (permessage-deflate) if the client supports it.", flag=True
     )
+    ws_window_bits: int = option(
+        12,
+        "Size of the window that compression of WebSocket messages looks back at, as a power of two: 9 to 15. Larger "
+        "ones compress better and take more memory for each WebSocket.",
+        kind=int,
+    )
+    ws_context_takeover: bool = option(
+        True,
+        "Keep the compression's window from message to message. Without it, a WebSocket that is idle keeps no memory "
+        "for compression, and similar messages are compressed less.",
+        flag=True,
+    )
+    ws_max_queue: int = option(
+        256,
+        "Messages of a WebSocket that wait for the application; while there are more, nothing is received. 0: no "
+        "limit but that of 64 KiB.",
+        kind=int,
+    )
 
     # Responses.
+    header: tuple[str, ...] = option(
+        (),
+        "Header for each response that has none of that name. May be repeated.",
+        metavar="NAME:VALUE",
+        several=True,
+    )
     server_header: bool = option(True, "Send the header Server in responses.", flag=True)
     date_header: bool = option(True, "Send the header Date in responses.", flag=True)
 
@@ -311,10 +378,14 @@ class Configuration:
             raise ConfigurationError(f"{field.name}: {value!r} is none of {known}")
         if field.name.startswith(("limit_", "timeout_", "ws_")) and value < 0:
             raise ConfigurationError(f"{field.name}: {value} is negative; 0 means none")
+        if field.name == "header":
+            pairs_of(value)
         if field.name == "mount":
             self.mount = mounts_checked(value)
         if field.name == "workers" and not 1 <= value <= WORKERS_MAX:
             raise ConfigurationError(f"workers: {value} is none: 1 to {WORKERS_MAX}")
+        if field.name == "ws_window_bits" and not 9 <= value <= 15:
+            raise ConfigurationError(f"ws_window_bits: {value} is none: 9 to 15")
         if field.name in ("worker_timeout", "worker_lifetime", "worker_lifetime_jitter") and not 0 <= value < math.inf:
             raise ConfigurationError(f"{field.name}: {value} is none; 0 means never")
         if field.name == "reload" and value and self.workers > 1:

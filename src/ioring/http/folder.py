@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Sequence
 
 from ioring.files._cached_lookup import open_beneath
 from ioring.http._response_cache import Answer
@@ -30,6 +31,7 @@ SIBLINGS = {b"br": b".br", b"zstd": b".zst", b"gzip": b".gz"}
 WELL_KNOWN = b".well-known"
 """Begins with a dot and is public all the same (RFC 8615)."""
 
+INDEX, MISSING = b"index.html", b"404.html"
 TRIES = 16
 
 Identity = tuple[int, int, int, int, int]
@@ -99,6 +101,14 @@ class Found:
         return [self.plain, *self.others.values()]
 
 
+class Instead:
+    """There is nothing at the path: a file that is shown for that, and the status."""
+
+    def __init__(self, found: Found, status: int) -> None:
+        self.found = found
+        self.status = status
+
+
 class Folder:
     """Finds files.
 
@@ -107,6 +117,9 @@ class Folder:
         listing: whether folders without index.html are shown.
         cache_max_age: seconds for which clients may keep a file; None: nothing is said of it.
         hidden: whether there are names that begin with a dot.
+        spa: whether index.html is answered where there is nothing, to paths whose last name has no dot.
+        follow_links: whether symbolic links may lead out of the folder.
+        more: headers for files that have none of that name.
 
     Raises:
         OSError: there is no such folder.
@@ -118,10 +131,16 @@ class Folder:
         listing: bool = False,
         cache_max_age: int | None = None,
         hidden: bool = False,
+        spa: bool = False,
+        follow_links: bool = False,
+        more: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.listing = listing
         self.hidden = hidden
+        self.spa = spa
+        self.follow_links = follow_links
+        self.more = list(more)
         self._root: File | None = self._open_root()
         self.headers: list[tuple[bytes, bytes]] = []
         if cache_max_age is not None:
@@ -192,10 +211,23 @@ class Folder:
             return found
         return self.page(root, path, name or b".", cached)
 
+    def instead(self, path: bytes, cached: bool) -> "Instead | None":
+        """What is answered for a path at which there is nothing; None: nothing but that.
+
+        Raises: as `find`.
+        """
+        root = self.root
+        if self.spa and b"." not in path.rpartition(b"/")[2]:
+            found = self.file(root, INDEX, self.look(root, INDEX, cached), cached)
+            if found is not None:
+                return Instead(found, 200)
+        found = self.file(root, MISSING, self.look(root, MISSING, cached), cached)
+        return None if found is None else Instead(found, 404)
+
     def open(self, root: File, name: bytes, flags: int, cached: bool) -> int | None:
         """A descriptor; None when there is nothing that may be opened."""
         for _ in range(TRIES):
-            descriptor: int = open_beneath(root.descriptor, name, flags, cached)
+            descriptor: int = open_beneath(root.descriptor, name, flags, cached, self.follow_links)
             if descriptor >= 0:
                 return descriptor
             if descriptor != -errno.EAGAIN or cached:
@@ -271,6 +303,9 @@ class Folder:
             (b"accept-ranges", b"bytes"),
             *self.headers,
         ]
+        if self.more:
+            given = {name for name, _ in headers}
+            headers += [pair for pair in self.more if pair[0] not in given]
         if coding is not None:
             headers.append((b"content-encoding", coding))
         if varies:

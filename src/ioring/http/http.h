@@ -28,6 +28,12 @@ static inline int ioring_http_token(unsigned char c)
            (c && memchr(others, c, sizeof(others) - 1));
 }
 
+/* Whether a byte may not stand in a value: a control byte other than a tab (RFC 9110, section 5.5). */
+static inline int ioring_http_control(unsigned char c)
+{
+    return (c < 0x20 && c != '\t') || c == 0x7f;
+}
+
 static inline int ioring_http_is(const char *name, const char *lower, Py_ssize_t length)
 {
     for (Py_ssize_t i = 0; i < length; i++)
@@ -62,7 +68,7 @@ static inline int ioring_http_known(const char *name, Py_ssize_t length)
 }
 
 /* Writes "name: value\r\n"; there is room for it. How much that is; -1 for a byte in the name, -2 for one in the value
- * that would make something else of the response. */
+ * that none may have. */
 static inline Py_ssize_t ioring_http_field(char *to, const char *name, Py_ssize_t name_length, const char *value,
                                            Py_ssize_t value_length)
 {
@@ -78,13 +84,22 @@ static inline Py_ssize_t ioring_http_field(char *to, const char *name, Py_ssize_
     *at++ = ':';
     *at++ = ' ';
     for (Py_ssize_t i = 0; i < value_length; i++) {
-        if (value[i] == '\r' || value[i] == '\n' || value[i] == 0)
+        if (ioring_http_control((unsigned char)value[i]))
             return -2;
         *at++ = value[i];
     }
     *at++ = '\r';
     *at++ = '\n';
     return at - to;
+}
+
+/* Whether these bytes may be the value of a field. */
+static inline int ioring_http_is_value(const char *value, Py_ssize_t length)
+{
+    for (Py_ssize_t i = 0; i < length; i++)
+        if (ioring_http_control((unsigned char)value[i]))
+            return 0;
+    return 1;
 }
 
 /* A non-negative number of digits alone; -1 when it is none, or does not fit. */

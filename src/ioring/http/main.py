@@ -57,7 +57,7 @@ def run_configuration(configuration: Configuration) -> None:
     settle(configuration)
     pid_file = PidFile(configuration.pidfile)
     identity = identity_of(configuration)
-    log = log_of(configuration, Proxies(configuration.forwarded_allow_ips))
+    log = log_of(configuration, Proxies.of(configuration))
     # Before the application is imported, which may want it for itself. Without files of logs it means nothing, and
     # would end the process otherwise.
     by_name = isinstance(configuration.target, str | None)
@@ -133,7 +133,7 @@ def check_configuration(configuration: Configuration) -> None:
     identity = identity_of(configuration)
     if configuration.uds_owner:
         owner_of(configuration.uds_owner)
-    Proxies(configuration.forwarded_allow_ips)
+    Proxies.of(configuration)
     check_log(configuration)
     context_of(configuration)
     if configuration.reload:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from ioring.http.errors import ConfigurationError
-from ioring.http.option_values import LISTED, parsed, size
+from ioring.http.option_values import ALLOWED, LISTED, parsed, size
 
-USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", LISTED: "FORWARDED_ALLOW_IPS"}
+USUAL = {"port": "PORT", "workers": "WEB_CONCURRENCY", ALLOWED: "FORWARDED_ALLOW_IPS"}
 """Variables that hosting platforms set for any server."""
 
 ADDRESSES = ("host", "port", "uds", "fd")
@@ -66,7 +66,7 @@ class Merged:
             if name == "port" and "bind" in self.values:
                 continue
             # An empty list counts: no proxy is trusted.
-            if environment.get(variable) or (name == LISTED and variable in environment):
+            if environment.get(variable) or (name == ALLOWED and variable in environment):
                 self._put(name, parsed(variable, environment[variable], fields[name]), self._variable(variable))
 
     def take_file(self) -> None:
@@ -150,10 +150,10 @@ def wanted_of(field: dataclasses.Field[Any], value: Any) -> str:
         return "" if number else "a number"
     if metadata["kind"] is size:
         return "" if isinstance(value, str) or (number and isinstance(value, int)) else "a number of bytes, or a text,"
-    if field.name == "mount" and isinstance(value, dict):
+    if field.name in ("mount", "header") and isinstance(value, dict):
         return "" if all(isinstance(each, str) for each in value.values()) else "a table of texts"
     if metadata["several"]:
         return "" if texts or isinstance(value, str) else "a list of texts"
-    if field.name == LISTED:
+    if field.name in LISTED:
         return "" if texts or isinstance(value, str) else "a text, or a list of texts,"
     return "" if isinstance(value, str) else "a text"

@@ -7,8 +7,9 @@ from typing import Any
 
 from ioring.http.errors import ConfigurationError
 
-LISTED = "forwarded_allow_ips"
-"""The option that is a list in a string."""
+ALLOWED = "forwarded_allow_ips"
+LISTED = (ALLOWED, "forwarded_headers")
+"""The options that are a list in a string."""
 
 SUFFIXES = {"K": 10, "M": 20, "G": 30}
 
@@ -43,12 +44,13 @@ def typed(field: dataclasses.Field[Any], value: Any) -> Any:
             if value is None:
                 return ()
             if isinstance(value, dict):
-                value = [f"{path}={os.fspath(folder)}" for path, folder in value.items()]
+                sign = ":" if name == "header" else "="
+                value = [f"{key}{sign}{os.fspath(each)}" for key, each in value.items()]
             value = [value] if isinstance(value, (str, os.PathLike)) else value
             return tuple(os.fsdecode(each) for each in value)
         if value is None and field.default == "":
             return ""
-        if name == LISTED and isinstance(value, (list, tuple, set, frozenset)):
+        if name in LISTED and isinstance(value, (list, tuple, set, frozenset)):
             return ",".join(map(str, value))
         return os.fsdecode(value)
     except (TypeError, ValueError, OverflowError):
@@ -86,7 +88,8 @@ def parsed(name: str, text: str, field: dataclasses.Field[Any]) -> Any:
             return False
         raise ConfigurationError(f"{name}={text}: {TRUE[1]} or {FALSE[1]} is wanted")
     if field.metadata["several"]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        separator = "\n" if field.name == "header" else ","  # values of headers have commas
+        return tuple(part.strip() for part in text.split(separator) if part.strip())
     kind = field.metadata["kind"]
     if kind is None:
         return text

@@ -19,6 +19,8 @@ class Options(TypedDict, total=False):
     mount: Sequence[str] | Mapping[str, str | PathLike[str]]
     listing: bool
     hidden: bool
+    spa: bool
+    follow_links: bool
     cache_max_age: int
     bind: Sequence[str]
     host: str
@@ -42,13 +44,16 @@ class Options(TypedDict, total=False):
     chdir: str | PathLike[str]
     pidfile: str | PathLike[str]
     env_file: str | PathLike[str]
-    ssl_certfile: str | PathLike[str]
-    ssl_keyfile: str | PathLike[str]
+    ssl_certfile: str | PathLike[str] | Sequence[str | PathLike[str]]
+    ssl_keyfile: str | PathLike[str] | Sequence[str | PathLike[str]]
     ssl_keyfile_password: str
+    ssl_min_version: Literal["", "1.2", "1.3"]
     ssl_ca_certs: str | PathLike[str]
     ssl_cert_reqs: Literal["none", "optional", "required"]
     ssl_ciphers: str
     forwarded_allow_ips: str | Sequence[str]
+    forwarded_headers: str | Sequence[str]
+    proxy_protocol: bool
     access_log: bool
     access_log_format: str
     log_format: Literal["plain", "json"]
@@ -64,8 +69,11 @@ class Options(TypedDict, total=False):
     limit_max_memory: int | str
     limit_concurrency: int
     limit_head: int
+    limit_headers: int
+    limit_connections: int
     limit_body: int
     timeout_head: float
+    timeout_handshake: float
     timeout_body: float
     timeout_keep_alive: float
     timeout_write: float
@@ -74,6 +82,10 @@ class Options(TypedDict, total=False):
     ws_ping_interval: float
     ws_ping_timeout: float
     ws_deflate: bool
+    ws_window_bits: int
+    ws_context_takeover: bool
+    ws_max_queue: int
+    header: Sequence[str] | Mapping[str, str]
     server_header: bool
     date_header: bool
     fallback: Literal["", "asyncio"]

@@ -5,15 +5,16 @@ import contextlib
 import functools
 import ipaddress
 import math
+import os
 import random
 import socket
 import ssl
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from ioring.http._asgi import AsgiExchange, tasks_of
+from ioring.http._asgi import tasks_of
 from ioring.http._connection import Connection
 from ioring.http._exchange import Exchange
 from ioring.http._mounts import Mounts
@@ -23,21 +24,27 @@ from ioring.http.access_format import is_timed
 from ioring.http.app_loader import Application
 from ioring.http.asgi_types import Address, Scope
 from ioring.http.configuration import Configuration, seconds
+from ioring.http.extra_headers import pairs_of
 from ioring.http.forwarded import Proxies
 from ioring.http.lifespan import Lifespan
 from ioring.http.log import Log
+from ioring.http.notices import HOW_TO_END, told_later, what_is_left
 from ioring.http.probes import probes_of
+from ioring.http.proxy_protocol import HeaderReader, Origin, connection_of
 from ioring.http.repetitions import Repetitions
 from ioring.http.scoreboard import Statistics, resident
 from ioring.http.sendfile import send_path
 from ioring.http.startpage import StartPage
 from ioring.http.static import Files, files_of, mounts_of
 from ioring.http.tls_context import context_of, renew
-from ioring.http.wsgi_threads import Threads
+from ioring.http.wsgi_threads import ThreadGateway, Threads
 
 TICK_S = 0.5  # how exact time-outs are, unless they are shorter themselves
 HANDSHAKE_GRACE_S = 1.0
 """How long a stopping server waits for TLS handshakes."""
+
+NEVER_S = 1e9
+"""A time-out that is none, where loops want one."""
 
 TOLD_GRACE_S = 0.1
 """How long an application whose client was disconnected has to notice it before it is cancelled."""
@@ -84,6 +91,7 @@ class Server:
         self.statistics = Statistics() if statistics is None else statistics
         self.row = self.statistics.take(0) if statistics is None else row
         self.tls = tls or context_of(configuration)
+        self.handshake_timeout = configuration.timeout_handshake or NEVER_S
         self.service: ServerService
         self.listeners: list[socket.socket] = []
         self._made: weakref.WeakSet[Connection] = weakref.WeakSet()  # also those in a TLS handshake
@@ -111,7 +119,8 @@ class Server:
         self._started = True
         if application.kind == "asgi" and configuration.lifespan != "off":
             self._lifespan = Lifespan(application.subject, configuration.lifespan == "on", self._log)
-            await self._lifespan.startup()
+            with told_later(self._tell_starting):
+                await self._lifespan.startup()
             self.log.debug("the application has started")
             service.state = self._lifespan.state
         for listener in listeners:
@@ -137,12 +146,31 @@ class Server:
     async def _accepts(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server | Acceptor:
         factory: Callable[[], Any] = functools.partial(self._connection, address_of_all(listener))
         backlog = self.configuration.backlog
-        if isinstance(loop, asyncio.SelectorEventLoop):
-            return Acceptor(loop, factory, listener, backlog, self.tls)
-        return await loop.create_server(factory, sock=listener, backlog=backlog, ssl=self.tls)
+        if isinstance(loop, asyncio.SelectorEventLoop) or self.configuration.proxy_protocol:
+            return Acceptor(loop, self._beginner(loop, factory), listener, backlog)
+        timeout = None if self.tls is None else self.handshake_timeout
+        return await loop.create_server(
+            factory, sock=listener, backlog=backlog, ssl=self.tls, ssl_handshake_timeout=timeout
+        )
 
-    def _connection(self, address: Address = None) -> Connection:
-        connection = Connection(self.service, address)
+    def _beginner(
+        self, loop: asyncio.AbstractEventLoop, factory: Callable[..., Any]
+    ) -> Callable[[socket.socket], Coroutine[None, None, None]]:
+        """What begins with a connection that was accepted here."""
+        if not self.configuration.proxy_protocol:
+            return functools.partial(take, loop, factory, self.tls, self.handshake_timeout)
+
+        async def begin(accepted: socket.socket, origin: Origin | None) -> None:
+            await take(loop, lambda: factory(origin=origin), self.tls, self.handshake_timeout, accepted)
+
+        def complain(peer: Address, message: str) -> None:
+            self.complain(f"{peer[0]}:{peer[1]} " if peer else "", message, None)
+
+        timeout = self.configuration.timeout_head or NEVER_S
+        return HeaderReader(loop, begin, self.service.trusts, timeout, complain).take
+
+    def _connection(self, address: Address = None, origin: Origin | None = None) -> Connection:
+        connection = connection_of(self.service, address, origin)
         if self.tls is not None:
             self._made.add(connection)
         return connection
@@ -166,7 +194,7 @@ class Server:
             from ioring.http.prometheus import with_metrics  # few servers show them, and the library takes memory
 
             subject = with_metrics(subject, asgi, configuration.metrics.encode(), self._exposition)
-        service = ServerService(self, subject, loop, asgi, mounts, Proxies(configuration.forwarded_allow_ips))
+        service = ServerService(self, subject, loop, asgi, mounts, Proxies.of(configuration))
         exact = configuration.log_format == "json" or configuration.log_config
         service.timed = self.accesses is not None and bool(exact or is_timed(configuration.access_log_format))
         self.log.loop = loop
@@ -185,6 +213,9 @@ class Server:
         service.write_timeout = seconds(configuration.timeout_write)
         service.server_header = configuration.server_header
         service.date_header = configuration.date_header
+        service.headers_max = configuration.limit_headers or sys.maxsize
+        service.connections_max = configuration.limit_connections
+        service.add_to_responses(pairs_of(configuration.header))
         service.set_date()
         return service
 
@@ -196,7 +227,15 @@ class Server:
         if self.configuration.limit_max_memory:
             self._look_at_memory(service.now)
         shortest = min(service.head_timeout, service.body_timeout, service.idle_timeout, service.write_timeout)
-        self._ticking = asyncio.get_running_loop().call_later(min(TICK_S, shortest / 4), self._tick)
+        interval = min(TICK_S, shortest / 4)
+        service.due = asyncio.get_running_loop().time() + interval
+        self._ticking = asyncio.get_running_loop().call_at(service.due, self._tick)
+
+    @property
+    def gateway(self) -> ThreadGateway:
+        """Of a WSGI application."""
+        assert self._threads is not None
+        return self._threads.gateway
 
     def publish(self) -> None:
         """Writes what was done so far where other workers see it."""
@@ -275,6 +314,28 @@ class Server:
             connection.stop()
         handshakes = asyncio.get_running_loop().time() + HANDSHAKE_GRACE_S
         deadline = asyncio.get_running_loop().time() + seconds(self.configuration.timeout_graceful_shutdown)
+        with told_later(self._tell_stopping):
+            await self._wait_for_requests(handshakes, deadline)
+            await self._end_tasks()
+            if self._threads is not None:
+                left = max(deadline - asyncio.get_running_loop().time(), 0.1)
+                if not await self._threads.close(None if math.isinf(left) else left):
+                    self._log("some threads are left behind: the application took too long", None)
+        self._ticking.cancel()
+        for files in self._files:
+            files.close()
+        if self._lifespan is not None:
+            with told_later(lambda: self._tell_waiting("the application's shutdown (its lifespan)")):
+                await self._shut_down(self._lifespan)
+            self.log.debug("the application has shut down")
+        for server in self._servers:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), 5)
+
+        self.close()
+
+    async def _wait_for_requests(self, handshakes: float, deadline: float) -> None:
+        service = self.service
         while not self._forced:
             if (
                 not service.connections
@@ -289,22 +350,6 @@ class Server:
                     connection.abandon()
                 break
             await asyncio.sleep(0.02)
-        await self._end_tasks()
-        if self._threads is not None:
-            left = max(deadline - asyncio.get_running_loop().time(), 0.1)
-            if not await self._threads.close(None if math.isinf(left) else left):
-                self._log("some threads are left behind: the application took too long", None)
-        self._ticking.cancel()
-        for files in self._files:
-            files.close()
-        if self._lifespan is not None:
-            await self._shut_down(self._lifespan)
-            self.log.debug("the application has shut down")
-        for server in self._servers:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(server.wait_closed(), 5)
-
-        self.close()
 
     async def _end_tasks(self) -> None:
         """Applications that still work on requests end before what they use is put away."""
@@ -340,6 +385,7 @@ class Server:
         # in which it did not wait any more: nobody else knows of what is in the queue now. The sockets are closed
         # before these connections begin: what came to a queue meanwhile would be reset.
         late = []
+        begin = self._beginner(loop, self._connection)
         for listener in self.listeners:
             for _ in range(self.configuration.backlog + 1):  # so many the kernel keeps
                 try:
@@ -348,8 +394,7 @@ class Server:
                     continue
                 except OSError:
                     break
-                factory: Any = self._connection
-                late.append(asyncio.ensure_future(take(loop, factory, accepted, self.tls)))
+                late.append(asyncio.ensure_future(begin(accepted)))
         for server in self._servers:
             server.close()
         if late:
@@ -377,6 +422,24 @@ class Server:
         task.result()
 
     # What is to be told.
+
+    def _tell_waiting(self, what: str) -> None:
+        """One of several says which it is; of what ends them all the supervisor tells."""
+        if self.on_exhausted is not None:
+            self.log.info(f"process {os.getpid()} waits for {what}")
+        else:
+            self.log.info(f"waits for {what}; {HOW_TO_END if self._stop.is_set() else 'Ctrl-C or SIGTERM ends it'}")
+
+    def _tell_starting(self) -> None:
+        if self.on_exhausted is None:  # else the supervisor says so, once for all
+            self._tell_waiting("the application's start-up (its lifespan)")
+
+    def _tell_stopping(self) -> None:
+        service = self.service
+        left = what_is_left(service.active, len(service.connections), len(tasks_of(service)))
+        limit = self.configuration.timeout_graceful_shutdown
+        if left and not self._forced:
+            self._tell_waiting(left + (f", for {limit:g} s at most" if limit else ""))
 
     def complain(self, where: str, message: str, exception: BaseException | None) -> None:
         """Tells what a client has brought about, unless it was told often just now."""
@@ -408,7 +471,7 @@ class ServerService(Service):
         if proxies:
             server.log.proxies = proxies
         super().__init__(application, loop, asgi=asgi)
-        self.websockets = asgi
+        self.websockets = asgi or server.application.kind == "wsgi"
 
     def access_log(self) -> Callable[[Exchange], object] | None:
         return self._server.accesses
@@ -422,7 +485,12 @@ class ServerService(Service):
     def trusts(self, client: Address) -> bool:
         return self._proxies.trusts(client)
 
-    def open_websocket(self, connection: Connection, exchange: AsgiExchange, rest: bytes) -> None:
+    def open_websocket(self, connection: Connection, exchange: Any, rest: bytes) -> None:
+        if not self.asgi:
+            from ioring.http.wsgi_sockets import HandedSocket
+
+            HandedSocket(connection, exchange, rest, self._server.gateway)
+            return
         # What speaks with WebSockets is loaded for the first of them: most servers never need it.
         from ioring.http.websocket import WebSocket
 

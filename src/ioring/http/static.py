@@ -15,7 +15,8 @@ from ioring.http.asgi_types import Receive, Scope, Send
 from ioring.http.conditional import Headers, coding_of, precondition, ranges_of
 from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
-from ioring.http.folder import Folder, Found, Page, Redirect, Variant, resolved
+from ioring.http.extra_headers import pairs_of
+from ioring.http.folder import Folder, Found, Instead, Page, Redirect, Variant, resolved
 from ioring.http.open_file_cache import Kept, given_up, kept_of, with_room
 from ioring.http.sendfile import File, Part, Sending, sent
 
@@ -179,10 +180,11 @@ class Files:
         found = results.pop()
         return found, self.remember(loop, key, found)
 
-    def look(self, known: Found | None, path: bytes, cached: bool) -> Found | Page | Redirect | None:
+    def look(self, known: Found | None, path: bytes, cached: bool) -> Found | Page | Redirect | Instead | None:
         if known is not None and self.folder.unchanged(known, cached):
             return known
-        return self.folder.find(path, cached)
+        found = self.folder.find(path, cached)
+        return self.folder.instead(path, cached) if found is None else found
 
     def remember(self, loop: asyncio.AbstractEventLoop, key: bytes, found: object) -> Answer | None:
         """Makes an answer that is ready, or renews the one that is there."""
@@ -228,7 +230,7 @@ class Files:
         self,
         method: str,
         headers: Iterable[tuple[bytes, bytes]],
-        found: Found | Page | Redirect | None,
+        found: Found | Page | Redirect | Instead | None,
         answer: Answer | None,
         path: bytes,
         query: bytes,
@@ -242,6 +244,10 @@ class Files:
         """
         if found is None:
             return plain(404)
+        if isinstance(found, Instead):
+            if found.status == 404:
+                return missing(found.found.plain)
+            found, answer = found.found, None
         if isinstance(found, Redirect):
             location = urllib.parse.quote(path).encode() + b"/" + query
             return plain(308, [(b"location", location)])
@@ -314,6 +320,12 @@ def reply_of(variant: Variant, method: str, headers: Headers) -> Reply:
     return Reply(206, [multipart, *rest], *body_of(variant, parts))
 
 
+def missing(variant: Variant) -> Reply:
+    """404, with a page for that. It is no file that was asked for: there are no ranges and no conditions."""
+    kept = [pair for pair in variant.headers if pair[0] not in (b"etag", b"last-modified", b"accept-ranges")]
+    return Reply(404, kept, *body_of(variant, [(0, variant.size)]))
+
+
 def body_of(variant: Variant, parts: Sequence[Part]) -> tuple[Sequence[Part], int, File | None]:
     """The parts, their size, and the file that they are of; of a file in memory they are bytes."""
     if variant.content is not None:
@@ -348,6 +360,8 @@ class StaticFiles:
         cache_max_age: seconds for which clients may keep what they got (``cache-control``), 0: they have to ask each
             time; None: nothing is said of it.
         hidden: whether files and folders are served whose names begin with a dot; ``.well-known`` always is.
+        spa: whether index.html is answered where there is no file, unless the name has a dot.
+        follow_links: whether symbolic links are followed out of the folder.
 
     Raises:
         OSError: there is no such folder.
@@ -361,10 +375,12 @@ class StaticFiles:
         listing: bool = False,
         cache_max_age: int | None = None,
         hidden: bool = False,
+        spa: bool = False,
+        follow_links: bool = False,
     ) -> None:
         if cache_max_age is not None and cache_max_age < 0:
             raise ValueError(f"cache_max_age: {cache_max_age} is negative")
-        self._files = Files(Folder(folder, listing, cache_max_age, hidden))
+        self._files = Files(Folder(folder, listing, cache_max_age, hidden, spa, follow_links))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -479,7 +495,15 @@ def files_of(path: str, configuration: Configuration, prefix: str = "") -> Files
     """
     age = configuration.cache_max_age
     try:
-        folder = Folder(path, configuration.listing, None if age < 0 else age, configuration.hidden)
+        folder = Folder(
+            path,
+            configuration.listing,
+            None if age < 0 else age,
+            configuration.hidden,
+            configuration.spa,
+            configuration.follow_links,
+            [pair for pair in pairs_of(configuration.header) if pair[0] != b"server"],
+        )
     except OSError as error:
         what = f"mount {prefix}={path}" if prefix else path
         raise ConfigurationError(f"{what}: {error.strerror}") from None

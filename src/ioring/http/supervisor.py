@@ -26,6 +26,7 @@ from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 from ioring.http.listeners import close_listeners
 from ioring.http.log import Log
+from ioring.http.notices import HOW_TO_END, WAITS_S, counted
 from ioring.http.process import Identity
 from ioring.http.scoreboard import Statistics
 from ioring.http.tls_context import context_of, renew
@@ -95,6 +96,7 @@ class Supervisor:
         self.changes: int | None = None
         self.wakeup = socket.socketpair()
         self.signals = [*SIGNALS, signal.SIGUSR1] if log.reopens else SIGNALS
+        self.tell_at: float | None = time.monotonic() + WAITS_S  # when it says what it waits for
         self.look_at: float | None = None  # when the workers' loops are looked after
         if configuration.worker_timeout:
             self.look_at = time.monotonic()
@@ -154,7 +156,7 @@ class Supervisor:
         """Milliseconds until something has to be done; None: never."""
         moments = [slot.retry_at for slot in self.slots if slot.retry_at is not None]
         moments += [child.patience[0][0] for child in self.children.values() if child.patience]
-        moments += [moment for moment in (self.look_at, self.drained_at) if moment is not None]
+        moments += [each for each in (self.look_at, self.drained_at, self.tell_at) if each is not None]
         if not moments:
             return None
         return max(0, min(moments) - time.monotonic()) * 1000 + 1
@@ -165,6 +167,9 @@ class Supervisor:
             self._look(now)
         if self.drained_at is not None and self.drained_at <= now:
             self._stop_all()
+        if self.tell_at is not None and self.tell_at <= now:
+            self.tell_at = None
+            self._tell()
         for child in self.children.values():
             while child.patience and child.patience[0][0] <= now:
                 _, number = child.patience.pop(0)
@@ -174,6 +179,14 @@ class Supervisor:
                 slot.retry_at = None
                 if not self.stops and slot.replacement is None:
                     self._start(slot, again=True)
+
+    def _tell(self) -> None:
+        """Says what it waits for."""
+        if self.stops == 1 and self.error is None:
+            self.log.info(f"waits for {counted(len(self.children), 'worker')} to end; {HOW_TO_END}")
+        elif not self.stops and not self.served:
+            starting = sum(child.state is State.STARTING for child in self.children.values())
+            self.log.info(f"waits for {counted(starting, 'worker')} to import and start the application")
 
     def _look(self, now: float) -> None:
         """Kills workers whose loop does not turn."""
@@ -317,6 +330,7 @@ class Supervisor:
                 self._stop(old)
         if not self.served and all(slot.child is not None and slot.child.state is State.SERVING for slot in self.slots):
             self.served = True
+            self.tell_at = None
             self.banner()
         self._continue_roll()
 
@@ -347,6 +361,7 @@ class Supervisor:
         self.drained_at = None
         self.stops += 1
         if self.stops == 1:
+            self.tell_at = time.monotonic() + WAITS_S
             self._stop_watcher()
             # So that new connections are refused, instead of waiting for workers that will not come.
             close_listeners(self.listeners)

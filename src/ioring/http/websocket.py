@@ -30,7 +30,7 @@ from ioring.http.websocket_messages import BINARY, CLOSED, CONNECTING, OPENED, T
 CLOSE_TIMEOUT_S = 10.0
 """How long the client has to answer the server's close frame."""
 
-VALUE = re.compile(rb"[^\r\n\0]*")
+VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 SERVERS = frozenset((b"sec-websocket-accept", b"sec-websocket-extensions", b"connection", b"upgrade"))
 
@@ -204,13 +204,15 @@ class WebSocket(Messages):
         if subprotocol is not None:
             headers = [*headers, (b"sec-websocket-protocol", subprotocol.encode("latin-1"))]
         if service.server_header and not any(name.lower() == b"server" for name, _ in headers):
-            lines.append("server: ioring")
+            lines.append(service.server_line.decode("latin-1").rstrip())
         for name, value in headers:
             if not NAME.fullmatch(name) or name.lower() in SERVERS:
                 raise ValueError(f"{name!r} cannot be the name of a header when a WebSocket is accepted")
             if not VALUE.fullmatch(value):
                 raise ValueError(f"header {name.decode()}: {value!r} has a byte that no value may have")
             lines.append(f"{name.decode('latin-1')}: {value.decode('latin-1')}")
+        given = {name.lower() for name, _ in headers}
+        lines += [line.decode("latin-1").rstrip("\r\n") for name, line in service.extras or () if name not in given]
         # The one that made the handshake waits for the bytes of a request, which it was not given.
         protocol = Protocol(state=OPEN, max_size=self.max_size)
         protocol.extensions = self.protocol.extensions
@@ -306,6 +308,10 @@ class WebSocket(Messages):
             self.deadline = now + (self.ping_timeout if self.ping is not None else self.ping_interval)
         else:
             self.deadline = math.inf
+
+    def delay(self, seconds: float) -> None:
+        """The server stood still for so long, which is not the client's fault."""
+        self.deadline += seconds
 
     def expire(self) -> None:
         """The deadline has passed."""

@@ -7,6 +7,7 @@ compressed, does not go through it: the frame is at hand when its last byte is t
 import asyncio
 import codecs
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +25,6 @@ from ioring.http.configuration import Configuration
 HELD_MAX = 65536
 """While more bytes of messages than this wait for the application, nothing is received."""
 
-HELD_COUNT_MAX = 256
-"""While more messages than this wait for the application, nothing is received."""
-
 JOIN_MAX = 16384
 """A message of up to this many bytes is copied behind its header: one write is cheaper than two."""
 
@@ -34,6 +32,22 @@ CONNECTING, OPENED, CLOSED = range(3)
 Decoder = codecs.getincrementaldecoder("utf-8")
 TEXT, BINARY = 0x81, 0x82  # the first bytes of whole messages
 CONTROL = 0x08  # in the first byte of a frame that is none of a message
+
+
+def deflate(configuration: Configuration) -> ServerPerMessageDeflateFactory:
+    """Compression with windows of the size that is wanted, as far as the client lets that of its own be chosen.
+
+    zlib takes 2 ** (bits + 2) bytes for the window to compress with, as many for its hash table with a memLevel of
+    bits - 7, which is zlib's usual relation, and 2 ** bits to decompress with.
+    """
+    bits, forget = configuration.ws_window_bits, not configuration.ws_context_takeover
+    return ServerPerMessageDeflateFactory(
+        server_no_context_takeover=forget,
+        client_no_context_takeover=forget,
+        server_max_window_bits=bits,
+        client_max_window_bits=bits,
+        compress_settings={"memLevel": bits - 7},
+    )
 
 
 class Protocol(ServerProtocol):
@@ -62,9 +76,10 @@ class Messages(asyncio.Protocol):
         self.max_size = configuration.ws_max_size or None
         self.state = CONNECTING
         self.protocol = Protocol(
-            extensions=[ServerPerMessageDeflateFactory()] if configuration.ws_deflate else None,
+            extensions=[deflate(configuration)] if configuration.ws_deflate else None,
             max_size=self.max_size,
         )
+        self.queue_max = configuration.ws_max_queue or sys.maxsize
         self.paused = False  # the transport takes no more for now
         self.ping: bytes | None = None  # the payload of one that is not answered
 
@@ -154,7 +169,7 @@ class Messages(asyncio.Protocol):
             elif not self.digest(data[at : at + whole]):
                 return
             at += whole
-            if (self.held > HELD_MAX or len(self.messages) > HELD_COUNT_MAX) and self.state == OPENED:
+            if (self.held > HELD_MAX or len(self.messages) > self.queue_max) and self.state == OPENED:
                 # The rest waits as it came: a few bytes of compressed frames may be many megabytes.
                 self.buffer += data[at:]
                 self.needed = 2
@@ -256,7 +271,7 @@ class Messages(asyncio.Protocol):
             self.reading_paused
             and self.transport is not None
             and self.held <= HELD_MAX // 2
-            and len(self.messages) <= HELD_COUNT_MAX // 2
+            and len(self.messages) <= self.queue_max // 2
             and not self.paused
         ):
             self.reading_paused = False
