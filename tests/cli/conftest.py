@@ -32,21 +32,22 @@ def certificates(tmp_path):
             openssl("req", "-x509", *EC, "-nodes", *subject, *usage, "-keyout", "ca.key", "-out", "ca.pem")
             self.client = ssl.create_default_context(cafile=tmp_path / "ca.pem")
 
-        def issue(self, name="", password=""):
+        def issue(self, name="", password="", names=("localhost",), kind=EC):
             """Writes a new certificate and its key, cert.pem and key.pem; the certificate's number."""
             encrypted = ("-passout", f"pass:{password}") if password else ("-nodes",)
             key, certificate = f"{name}key.pem", f"{name}cert.pem"
-            openssl("req", *EC, *encrypted, "-subj", "/CN=localhost", "-keyout", key, "-out", "request")
-            extensions = ("subjectAltName=DNS:localhost", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash")
+            openssl("req", *kind, *encrypted, "-subj", "/CN=localhost", "-keyout", key, "-out", "request")
+            alternatives = ",".join(f"DNS:{each}" for each in names) or "IP:127.0.0.1"
+            extensions = (f"subjectAltName={alternatives}", "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash")
             (tmp_path / "names").write_text("\n".join(extensions))
             authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial")
             openssl("x509", "-req", "-in", "request", *authority, "-extfile", "names", "-out", certificate)
             return openssl("x509", "-noout", "-serial", "-in", certificate).strip().removeprefix("serial=")
 
-        def shown(self, server):
+        def shown(self, server, asked="localhost"):
             with (
                 socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as raw,
-                self.client.wrap_socket(raw, server_hostname="localhost") as client,
+                self.client.wrap_socket(raw, server_hostname=asked) as client,
             ):
                 client.sendall(b"GET /seen HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 said = client.makefile("rb").read()

@@ -17,13 +17,15 @@ from ioring.http.configuration import Configuration
 from ioring.http.errors import ConfigurationError
 from ioring.http.forwarded import Proxies
 from ioring.http.listeners import close_listeners, listeners_of, url_of
-from ioring.http.log import log_of
+from ioring.http.logs import log_of
 from ioring.http.options import Options
 from ioring.http.server import Server as LoopServer
 from ioring.loop.runners import new_event_loop
 from ioring.ring.errors import RingUnavailable
 
-PROCESSES = ("reload", "worker_timeout")
+PROCESSES = ("reload", "worker_timeout", "worker_lifetime", "preload")
+PROGRAMS = ("user", "group", "umask", "chdir", "pidfile")
+"""Options that are the program's own concern here."""
 
 
 class Server:
@@ -58,6 +60,9 @@ class Server:
         for name in PROCESSES:
             if getattr(self.configuration, name):
                 raise ConfigurationError(f"{name}: a Server does not restart its process; ioring.serve() does")
+        for name in PROGRAMS:
+            if getattr(self.configuration, name):
+                raise ConfigurationError(f"{name}: is for the program to do, not for a Server in it")
         self._listeners: list[socket.socket] = []
         self._urls: list[str] = []
         self._port: int | None = None
@@ -115,8 +120,10 @@ class Server:
         configuration = self.configuration
         application = load(configuration)
         listeners = listeners_of(configuration)
+        log = None
         try:
-            server = LoopServer(configuration, application, log_of(configuration, Proxies.of(configuration)))
+            log = log_of(configuration, Proxies.of(configuration))
+            server = LoopServer(configuration, application, log)
             try:
                 await server.start(listeners[0])
             except BaseException:
@@ -127,7 +134,9 @@ class Server:
                 if listener.family != socket.AF_UNIX and self._port is None:
                     self._port = listener.getsockname()[1]
         except BaseException:
-            close_listeners(listeners, configuration)
+            close_listeners(listeners)
+            if log is not None:
+                log.close()
             raise
         self._listeners = listeners[0]
         for url in self._urls:
@@ -145,7 +154,8 @@ class Server:
             await server.serve()
         finally:
             listeners, self._listeners = self._listeners, []
-            close_listeners([listeners], self.configuration)
+            close_listeners([listeners])
+            server.log.close()
 
     async def serve(self) -> None:
         """Serves until `stop` is called, and returns when that is done. Starts, if that was not done already.
