@@ -24,7 +24,8 @@ cdef class BufferRing:
     cdef char *buffers
     cdef size_t offset
 
-    # Which buffer each entry names, which entry names each buffer, who has it, and how much of it is used up.
+    # Which buffer each entry names, which entry names each buffer, who has it, how much of it is used up, and how many
+    # of its bytes were added.
     # Tails are counted from the ring's first entry, modulo 65536 like the kernel's.
     cdef uint16_t tail
     cdef uint16_t added
@@ -32,11 +33,13 @@ cdef class BufferRing:
     cdef uint16_t *position
     cdef uint8_t *holder
     cdef uint32_t *consumed
+    cdef uint32_t *length
     cdef readonly unsigned available
 
     cdef int attach(self, object group) except -1
     cdef void detach(self) noexcept
     cdef void put(self, unsigned bid) noexcept
+    cdef void put_part(self, unsigned bid, unsigned length) noexcept
     cdef void show(self, unsigned count) noexcept
     cdef list take(self, unsigned bid, int32_t res, bint bundle, bint more)
     cdef void hand_out(self, unsigned bid) noexcept

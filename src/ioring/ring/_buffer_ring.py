@@ -2,7 +2,7 @@
 
 A BufferRing owns one mapping with the ring's entries and all of its buffers. Each buffer is held either by the
 kernel (added and visible), by the program (a completion handed it out), or is on its way back (added, not yet
-advanced). Adding a buffer that the kernel has is refused: it would be filled twice.
+advanced). Adding a buffer that the kernel has is refused: it would be filled twice, or sent in place of another.
 
 The mapping lives as long as the BufferRing, every memoryview of it, and the ring that it is registered with while
 requests may still write into it.
@@ -30,17 +30,19 @@ def _power_of_two(value):
 
 
 class BufferRing:
-    """A group of equal buffers that receives and reads take their memory from (kernel 5.19).
+    """A group of equal buffers that receives and reads take their memory from, and sends their data (kernel 5.19).
 
     Corresponds to ``io_uring_setup_buf_ring`` and what goes with it. All buffers are given to the kernel at the
     start; register the group with ``Ring.register_buf_ring``, name it in an SQE by ``Sqe.buffer_group``, and give
-    every buffer back with ``recycle`` when its bytes were used.
+    every buffer back with ``recycle`` when its bytes were used. For sends (``Sqe.prep_send_bundle``) make it
+    ``empty``: fill a ``buffer`` and ``add`` it with its length.
 
     Parameters:
         entries: number of buffers, a power of two up to 32768. Their ids are 0 to ``entries`` - 1.
         size: bytes in each buffer.
         incremental: let completions consume a buffer bit by bit (``IOU_PBUF_RING_INC``, kernel 6.12); use few
             large buffers then.
+        empty: all buffers are the program's at the start, to be filled and added.
 
     Attributes:
         entries, buffer_size, incremental: as given.
@@ -52,7 +54,7 @@ class BufferRing:
         MemoryError: no memory for the buffers.
     """
 
-    def __cinit__(self, entries, size, *, incremental=False):
+    def __cinit__(self, entries, size, *, incremental=False, empty=False):
         count: cython.uint = _power_of_two(entries)
         page: cython.size_t = mmap.PAGESIZE
         bid: cython.uint
@@ -72,17 +74,21 @@ class BufferRing:
         self.position = cython.cast(cython.pointer(uint16_t), calloc(count, 2))
         self.holder = cython.cast(cython.pointer(uint8_t), calloc(count, 1))
         self.consumed = cython.cast(cython.pointer(uint32_t), calloc(count, 4))
-        if not (self.order and self.position and self.holder and self.consumed):
+        self.length = cython.cast(cython.pointer(uint32_t), calloc(count, 4))
+        if not (self.order and self.position and self.holder and self.consumed and self.length):
             raise MemoryError
-        for bid in range(count):
-            self.holder[bid] = BY_KERNEL
-        self.available = count
+        if not empty:
+            for bid in range(count):
+                self.holder[bid] = BY_KERNEL
+                self.length[bid] = self.buffer_size
+            self.available = count
 
     def __dealloc__(self):
         free(self.order)
         free(self.position)
         free(self.holder)
         free(self.consumed)
+        free(self.length)
         if self.exported.buf != cython.NULL:
             PyBuffer_Release(cython.address(self.exported))
 
@@ -97,7 +103,7 @@ class BufferRing:
         for bid in range(self.entries):
             if self.holder[bid] != BY_PROGRAM:
                 self.holder[bid] = BY_PROGRAM
-                self.put(bid)
+                self.put_part(bid, self.length[bid])
         self.show(self.added)
         return 0
 
@@ -109,18 +115,23 @@ class BufferRing:
 
     def put(self, bid):
         """Adds a buffer of the program behind those already added; the kernel does not see it before show()."""
+        self.put_part(bid, self.buffer_size)
+
+    def put_part(self, bid, length):
+        """The same with the first ``length`` bytes of a buffer."""
         place: cython.uint = (self.tail + self.added) & (self.entries - 1)
         entry: buf_p = self.ring + place
         ioring_assert(bid < self.entries)
         ioring_assert(self.holder[bid] == BY_PROGRAM)
         ioring_assert(self.available < self.entries)
         entry.addr = cython.cast(cython.size_t, self.buffers + cython.cast(cython.size_t, bid) * self.buffer_size)
-        entry.len = self.buffer_size
+        entry.len = length
         entry.bid = bid
         self.order[place] = bid
         self.position[bid] = place
         self.holder[bid] = ADDED
         self.consumed[bid] = 0
+        self.length[bid] = length
         self.added += 1
         self.available += 1
 
@@ -145,20 +156,27 @@ class BufferRing:
             raise ValueError(f"buffer {number} is with the kernel: only a buffer that a completion gave can be added")
         return number
 
-    def add(self, bid):
+    def add(self, bid, length=None):
         """Puts a buffer back behind those already added; the kernel sees it after ``advance``.
 
         Corresponds to ``io_uring_buf_ring_add``, which is told the place; here the ring counts.
 
+        Parameters:
+            length: bytes of it, from its beginning, that are to be sent, or at most received; ``None``: all.
+
         Raises:
-            ValueError: the id is out of range, or the buffer is not the program's to give.
+            ValueError: the id is out of range, the buffer is not the program's to give, or it is shorter.
         """
         number: cython.uint = self.check_held(bid)
+        count: cython.uint = self.buffer_size
+        if length is not None:
+            count = integer(length, "length", 1, self.buffer_size)
         if self.group is None:  # it goes into the ring at the next registration
             self.holder[number] = BY_KERNEL
+            self.length[number] = count
             self.available += 1
         else:
-            self.put(number)
+            self.put_part(number, count)
 
     def advance(self, count):
         """Makes ``count`` added buffers visible to the kernel, oldest first (``io_uring_buf_ring_advance``).
@@ -214,8 +232,8 @@ class BufferRing:
         place = self.position[bid]
         while True:
             begin = self.consumed[bid]
-            ioring_assert(begin <= self.buffer_size)
-            length = min(left, self.buffer_size - begin)
+            ioring_assert(begin <= self.length[bid])
+            length = min(left, self.length[bid] - begin)
             segments.append((bid, begin, length))
             left -= length
             if self.incremental:

@@ -193,7 +193,8 @@ class SocketSqe(FileSqe):
     def prep_send_bundle(self, sockfd, nbytes=0, flags=0):
         """Sends several buffers of a group in one (``io_uring_prep_send_bundle``, kernel 6.10).
 
-        Set ``Sqe.buffer_group`` afterwards. ``nbytes`` 0: as much as there is.
+        Set ``Sqe.buffer_group`` afterwards. ``nbytes`` 0: as much as there is. Use a ``BufferRing`` that is made
+        ``empty``, to which buffers are added with the lengths of what is in them.
         """
         self.put_send(URING_OP_SEND, sockfd, None, nbytes, flags, URING_RECVSEND_BUNDLE, None, None)
 

@@ -344,9 +344,11 @@ class Registrations(Driver):
             self._detach_buffers(group, False)
             raise
 
-    def setup_buf_ring(self, entries: int, size: int, bgid: int, *, incremental: bool = False) -> BufferRing:
+    def setup_buf_ring(
+        self, entries: int, size: int, bgid: int, *, incremental: bool = False, empty: bool = False
+    ) -> BufferRing:
         """Makes a ``BufferRing`` and registers it (``io_uring_setup_buf_ring``)."""
-        buffers = BufferRing(entries, size, incremental=incremental)
+        buffers = BufferRing(entries, size, incremental=incremental, empty=empty)
         self.register_buf_ring(buffers, bgid)
         return buffers
 

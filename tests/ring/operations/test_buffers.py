@@ -276,6 +276,59 @@ def test_send_bundle(ring, tcp):
     assert buffers.available == 4
 
 
+@needs_bundles
+def test_send_bundle_of_what_was_filled(ring, tcp):
+    """Buffers of an empty group are added with the length of what is in them, in the order in which they leave."""
+    here, there = tcp
+    buffers = ring.setup_buf_ring(4, 8, GROUP, empty=True)
+    assert buffers.available == 0
+    sent = b""
+    for turn in range(5):  # more often than there are entries
+        words = {(turn + 2) % 4: b"hello", turn % 4: b"a", (turn + 3) % 4: b"8 bytes."}
+        for bid, word in words.items():
+            buffers.buffer(bid)[: len(word)] = word
+            buffers.add(bid, len(word))
+        buffers.advance(len(words))
+        cqe = complete(ring, Sqe.prep_send_bundle, here, buffer_group=GROUP)
+        expected = b"".join(words.values())
+        assert cqe.result() == len(expected)
+        assert [bytes(view) for view in buffers.views(cqe)] == list(words.values())
+        assert buffers.read(cqe) == expected
+        assert buffers.available == 0
+        sent += expected
+    arrived(there, len(sent))
+    assert there.recv(1000) == sent
+
+
+def test_received_into_a_part(ring, pair):
+    here, there = pair
+    buffers = BufferRing(2, 8, empty=True)
+    buffers.add(1, 3)
+    ring.register_buf_ring(buffers, GROUP)
+    assert buffers.available == 1
+    there.send(b"hello")
+    cqe = complete(ring, Sqe.prep_recv, here, None, buffer_group=GROUP)
+    assert (cqe.result(), cqe.buffer_id, buffers.read(cqe)) == (3, 1, b"hel")
+    buffers.add(1, 1)
+    ring.unregister_buf_ring(GROUP)
+    ring.register_buf_ring(buffers, GROUP)  # it is added again as it was
+    cqe = complete(ring, Sqe.prep_recv, here, None, buffer_group=GROUP)
+    assert (cqe.result(), buffers.read(cqe)) == (1, b"l")
+
+
+def test_lengths_of_buffers():
+    buffers = BufferRing(2, 8, empty=True)
+    for length in (0, -1, 9, 2**40):
+        with pytest.raises(ValueError, match="length"):
+            buffers.add(0, length)
+    with pytest.raises(TypeError):
+        buffers.add(0, "8")
+    assert buffers.available == 0
+    buffers.add(0, 8)
+    with pytest.raises(ValueError, match="with the kernel"):
+        buffers.add(0, 8)
+
+
 # Messages.
 
 
