@@ -214,18 +214,21 @@ class ReadAhead(Turns):
         parts = [self.taken(self.available())]
         want = -1 if want < 0 else want - len(parts[0])
         try:
-            if self.tracked and not 0 <= want < LARGE_MIN:
-                data = await self._read_large(parts[0], want)
-                if want > 0:
-                    want -= len(data) - len(parts[0])
-                parts = [data]
             while want != 0:
                 if 0 < want < self.window:
                     if await self._fill() == 0:
                         break
                     data = self.taken(want)
                 else:
-                    data = await self.fetch(await self._step(want), not self.can_seek)
+                    step = await self._step(want)
+                    if step == CHUNK_MAX and len(parts) == 1 and self.tracked and not 0 < want < LARGE_MIN:
+                        before = len(parts[0])
+                        parts[0] = await self._read_large(parts[0], want)
+                        if len(parts[0]) > before:
+                            if want > 0:
+                                want -= len(parts[0]) - before
+                            continue
+                    data = await self.fetch(step, not self.can_seek)
                     self.advanced(len(data))
                     if not data:
                         break
