@@ -18,6 +18,8 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.libc.string import memcpy
 from cython.cimports.posix.unistd import SEEK_SET, lseek
 
+from ioring.files._path_requests import read_part
+
 LARGE_MIN = cython.declare(cython.Py_ssize_t, 4194304)
 """Reads of this many bytes or more, as far as is known, go into one object."""
 
@@ -167,9 +169,9 @@ class ReadAhead(Turns):
 
     def fetch_part(self, offset, data, start, size):
         """A request for bytes at an offset, into their place in ``data``; None: such files have none."""
-        op: ReadPart = new_read_part(self.core, self.name, self.fd, offset, data, start, size)
+        op: FileOp = read_part(self.core, self.name, self.fd, offset, data, start, size)
         op.owner = self
-        op.instant = self.instant
+        op.steady = False  # a cancelled one keeps the file's turn until its end
         return op
 
     def push(self, data):

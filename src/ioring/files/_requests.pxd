@@ -80,11 +80,6 @@ cdef class Read(Transfer):
     cdef bytes data
 
 
-@cython.final
-cdef class ReadPart(Transfer):
-    cdef bytes data
-
-
 cdef class IntoMemory(Transfer):
     cdef Py_buffer view
     cdef bint held
@@ -112,7 +107,4 @@ cdef class Vectored(FileOp):
 
 cdef int set_part(iovec *part, object view, bint writing) except -1
 cdef Read new_read(Engine core, object path, int fd, int64_t offset, size_t size)
-cdef ReadPart new_read_part(
-    Engine core, object path, int fd, int64_t offset, bytes data, Py_ssize_t start, Py_ssize_t size
-)
 cdef Write new_write(Engine core, object path, int fd, int64_t offset, object data)

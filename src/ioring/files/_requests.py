@@ -16,7 +16,7 @@ import os
 
 import cython
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.ioring.ring.fork_guard import uring_forks
 from cython.cimports.libc.errno import EAGAIN, EINTR, EIO, EOPNOTSUPP
 from cython.cimports.libc.stdlib import calloc, free
@@ -393,17 +393,6 @@ class Read(Transfer):
         return self.data[: self.done]
 
 
-class ReadPart(Transfer):
-    """Bytes of a file, into their place in a bytes object that nobody else has yet."""
-
-    def fill(self, sqe):
-        sqe.opcode = URING_OP_READ
-        return Transfer.fill(self, sqe)
-
-    def outcome(self):
-        return self.result
-
-
 class IntoMemory(Transfer):
     """From or into a buffer of the program's, which is held until the end."""
 
@@ -485,20 +474,6 @@ def new_read(core, path, fd, offset, size):
     it.size = size
     it.data = PyBytes_FromStringAndSize(cython.NULL, size)
     it.memory = PyBytes_AS_STRING(it.data)
-    return it
-
-
-def new_read_part(core, path, fd, offset, data, start, size):
-    """A request for ``size`` bytes that belong ``start`` bytes behind the beginning of ``data``."""
-    it: ReadPart = ReadPart.__new__(ReadPart)
-    ioring_assert(start >= 0 and size >= 0 and start + size <= PyBytes_GET_SIZE(data))
-    it.core = core
-    it.path = path
-    it.fd = fd
-    it.offset = offset
-    it.size = size
-    it.data = data
-    it.memory = PyBytes_AS_STRING(it.data) + start
     return it
 
 
