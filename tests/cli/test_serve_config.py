@@ -1,10 +1,7 @@
 """Options of `ioring serve` in a file, where each comes from, and checking them without serving."""
 
 import dataclasses
-import os
 import re
-import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -12,20 +9,12 @@ import pytest
 import ioring
 from ioring.http import Configuration, ConfigurationError
 from ioring.http.option_listing import listing, toml
-from serving import APPLICATION, WAIT_S, Serving, refused
+from serving import APPLICATION, Serving, command, refused
 
 
-def command(*arguments, cwd, environment=None):
+def printed(*arguments, **options):
     """What a command prints that ends well."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ioring", "serve", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-    )
+    done = command(*arguments, **options)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
 
@@ -164,7 +153,7 @@ def test_values_that_cannot_be(tmp_path):
 def test_what_is_in_force(tmp_path):
     (tmp_path / "serve.toml").write_text(EVERYTHING)
     environment = {"PORT": "8080", "IORING_DRAIN": "3"}
-    said = command("--config", "serve.toml", "--print-config", "--host", "::", cwd=tmp_path, environment=environment)
+    said = printed("--config", "serve.toml", "--print-config", "--host", "::", cwd=tmp_path, environment=environment)
     lines = said.splitlines()
     assert 'app = "main:app"  # serve.toml' in lines
     assert 'host = "::"  # command line' in lines
@@ -198,12 +187,12 @@ def test_texts(text):
 def test_check(tmp_path):
     (tmp_path / "main.py").write_text(APPLICATION)
     with Serving(tmp_path, "main:app") as server:  # also while the address is taken
-        said = command(
+        said = printed(
             "main:app", "--check", "--port", str(server.port), "--pidfile", "pid", "--uds", "s", cwd=tmp_path
         )
     assert said == "ioring serve: the configuration is in order\n"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["main.py"]
-    both = command("main:app", "--check", "--print-config", cwd=tmp_path)
+    both = printed("main:app", "--check", "--print-config", cwd=tmp_path)
     assert both.startswith('app = "main:app"  # command line\n')
     assert both.endswith("in order\n")
 

@@ -12,7 +12,7 @@ import pytest
 import ioring
 from http_servers import GET, Running, hello, lifeless, read_response
 from ioring.http import Configuration, ConfigurationError
-from serving import WAIT_S, Serving, curl
+from serving import WAIT_S, Serving, curl, whole_of
 
 HEALTH = ("--healthz", "/healthz", "--readyz", "/readyz")
 LONG = ("--drain", "600")
@@ -127,10 +127,7 @@ def test_drain_ends(tmp_path, workers):
                     probe.recv(1000)
                 assert time.monotonic() < deadline
         (tmp_path / "go").touch()
-        while not said.endswith(b"0\r\n\r\n"):
-            part = client.recv(1000)
-            assert part, said
-            said += part
+        whole_of(client, said)
         assert server.ended() == 0
 
 

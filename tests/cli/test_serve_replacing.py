@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ioring.http import Configuration, ConfigurationError
-from serving import APP, WAIT_S, Load, Serving, refused
+from serving import APP, WAIT_S, Load, Serving, refused, whole_of
 
 GROWING = (
     f"import os\nheld = []\n{APP}"
@@ -122,10 +122,7 @@ def test_a_worker_that_is_removed_answers_what_it_has_begun(tmp_path):
             server.signal(signal.SIGTTOU)
             server.wait_for("workers are 1 now")
             (tmp_path / "go").touch()
-            while not said.endswith(b"0\r\n\r\n"):
-                part = client.recv(1000)
-                assert part, said
-                said += part
+            whole_of(client, said)
         with Load(server) as load:
             load.until(lambda: len(load.pids) > 50)
         assert load.failures == []

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from serving import APP, WAIT_S, Load, Serving
+from serving import APP, WAIT_S, Load, Serving, whole_of
 
 
 @pytest.fixture(params=["ring", "asyncio"])
@@ -155,10 +155,7 @@ def test_restart_waits_for_requests_and_takes_new_code(tmp_path):
         while server.get() != "new":  # the old one may accept until it has the signal
             assert time.monotonic() < deadline
         (tmp_path / "go").touch()
-        while not said.endswith(b"0\r\n\r\n"):
-            part = client.recv(1000)
-            assert part, said
-            said += part
+        said = whole_of(client, said)
         assert b"begun" in said
 
 

@@ -206,9 +206,9 @@ class Load:
             self.over.wait(0.01)
 
 
-def refused(*arguments, environment=None, **options):
-    """The one line that the command ends with."""
-    done = subprocess.run(
+def command(*arguments, environment=None, **options):
+    """The command, once it has ended."""
+    return subprocess.run(
         [sys.executable, "-m", "ioring", "serve", *arguments],
         capture_output=True,
         text=True,
@@ -217,6 +217,11 @@ def refused(*arguments, environment=None, **options):
         env={**os.environ, **(environment or {})},
         **options,
     )
+
+
+def refused(*arguments, environment=None, **options):
+    """The one line that the command ends with."""
+    done = command(*arguments, environment=environment, **options)
     assert done.returncode == 1, done
     assert done.stdout == ""
     assert re.fullmatch(r"ioring serve: [^\n]+\n", done.stderr), done.stderr
@@ -236,3 +241,12 @@ def curl(folder, *arguments):
 def without_preloaded():
     """The environment for a program that has nothing to do with what is preloaded for the tests."""
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
+def whole_of(client, said):
+    """A chunked response, of which ``said`` has come already."""
+    while not said.endswith(b"0\r\n\r\n"):
+        part = client.recv(1000)
+        assert part, said
+        said += part
+    return said
